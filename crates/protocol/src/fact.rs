@@ -1,0 +1,216 @@
+use serde::{Deserialize, Serialize};
+
+use crate::event::Failure;
+use crate::{
+    Announcement, Assembly, Blocker, BranchName, ChangeSize, CommitId, Event, GateEvidence, IntakeSeq,
+    Millis, Movement, Project, Refusal, RequestId, RunId, RunOutcome, TreeId,
+};
+
+/// What one input meant: facts that happened at one moment.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Entry {
+    /// When.
+    pub at: Millis,
+    /// What, in order.
+    pub facts: Vec<Fact>,
+}
+
+/// A push that was decided on.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Landing {
+    /// The tip that was tested against.
+    pub from: CommitId,
+    /// The tip that it is to become.
+    pub to: CommitId,
+    /// The tree of `to`.
+    pub tree: TreeId,
+    /// What lands, lowest first, each with its commit.
+    pub requests: Vec<(RequestId, CommitId)>,
+}
+
+/// Something that happened. The journal is made of these and nothing else.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "fact", rename_all = "snake_case")]
+pub enum Fact {
+    /// A branch was announced and got an id; it is no request before it is pinned.
+    Announced {
+        /// The new id.
+        request: RequestId,
+        /// The message.
+        intake: IntakeSeq,
+        /// Where it is to land.
+        target: BranchName,
+        /// When the server took the message.
+        published: Millis,
+        /// The trace that the message belongs to.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        traceparent: Option<String>,
+        /// What it said.
+        announcement: Box<Announcement>,
+    },
+    /// A message could not be taken.
+    Refused {
+        /// The message.
+        intake: IntakeSeq,
+        /// Its subject.
+        subject: String,
+        /// Why.
+        refusal: Refusal,
+        /// The first KiB of it.
+        payload: String,
+    },
+    /// An announcement turned out to be one that was known.
+    Repeated {
+        /// The id that is dropped.
+        request: RequestId,
+        /// The request that it is.
+        of: RequestId,
+    },
+    /// The head is in custody: now it is a request.
+    Pinned {
+        /// Which.
+        request: RequestId,
+        /// The head.
+        head: CommitId,
+        /// Where it left the target.
+        merge_base: CommitId,
+        /// Real size.
+        size: ChangeSize,
+        /// Real paths.
+        files: Vec<String>,
+    },
+    /// The remote was looked at and something was new.
+    TargetSeen {
+        /// Which branch.
+        target: BranchName,
+        /// Its tip.
+        tip: CommitId,
+        /// The tip's tree.
+        tree: TreeId,
+        /// How it got there.
+        movement: Movement,
+        /// What `.yardmaster.toml` says there, or why it cannot be read.
+        project: Result<Project, String>,
+    },
+    /// The remote stopped to answer.
+    RemoteLost {
+        /// What went wrong.
+        why: String,
+    },
+    /// The remote answers again.
+    RemoteBack,
+    /// A request takes its place in the stack and keeps it.
+    Stacked {
+        /// Which.
+        request: RequestId,
+    },
+    /// A merge was worked out.
+    Assembled {
+        /// Whose.
+        request: RequestId,
+        /// On what.
+        base: CommitId,
+        /// How it came out.
+        assembly: Assembly,
+    },
+    /// A run was asked for.
+    Testing {
+        /// Whose.
+        request: RequestId,
+        /// The run.
+        run: RunId,
+        /// Its commit.
+        candidate: CommitId,
+        /// Its tree.
+        tree: TreeId,
+        /// What it was assembled on.
+        base: CommitId,
+        /// Requests that it is tested on top of.
+        behind: Vec<RequestId>,
+        /// From 1.
+        attempt: u32,
+    },
+    /// A run's result is not needed any more.
+    RunDropped {
+        /// The run.
+        run: RunId,
+    },
+    /// A run ended.
+    RunEnded {
+        /// The run.
+        run: RunId,
+        /// How.
+        outcome: RunOutcome,
+        /// How long it took, in milliseconds.
+        ms: u64,
+    },
+    /// A push is about to be tried.
+    LandingStarted {
+        /// Which branch.
+        target: BranchName,
+        /// What.
+        landing: Landing,
+    },
+    /// The push came to nothing.
+    LandingEnded {
+        /// Which branch.
+        target: BranchName,
+        /// Why.
+        why: String,
+        /// The remote's rules said no (and not: somebody was faster).
+        declined: bool,
+    },
+    /// A request is on the target. Terminal.
+    Landed {
+        /// Which.
+        request: RequestId,
+        /// Its commit; none when there was nothing to merge.
+        commit: Option<CommitId>,
+        /// The tree of that commit, or of the target's tip.
+        tree: TreeId,
+        /// What it was tested on.
+        base: CommitId,
+        /// The run that it stands on.
+        gate: GateEvidence,
+    },
+    /// A request cannot land. Terminal.
+    Failed {
+        /// Which.
+        request: RequestId,
+        /// Why, and what to do.
+        failure: Failure,
+    },
+    /// A request was taken back. Terminal.
+    Withdrawn {
+        /// Which.
+        request: RequestId,
+        /// By whom.
+        by: String,
+        /// The message that asked for it.
+        intake: Option<IntakeSeq>,
+    },
+    /// A newer head of the same branch took its place. Terminal.
+    Superseded {
+        /// Which.
+        request: RequestId,
+        /// The newer request.
+        by: RequestId,
+    },
+    /// What a request waits for has changed; none: nothing in particular any more.
+    Blocked {
+        /// Which.
+        request: RequestId,
+        /// Every reason.
+        blockers: Vec<Blocker>,
+    },
+    /// How many may be tested at the same time has changed.
+    WindowSet {
+        /// Which branch.
+        target: BranchName,
+        /// The new width.
+        window: u32,
+    },
+}
+
+/// An event and where it comes from.
+pub type Projected = (crate::JournalPosition, Event);

@@ -1,0 +1,45 @@
+//! Exists so that every other room uses the same words: ids, requests, reports, facts, events,
+//! subjects and their schemas. It does nothing: no runtime, no git, no NATS.
+
+mod event;
+mod fact;
+mod gate;
+mod ids;
+mod incoming;
+mod job;
+mod refname;
+mod refusal;
+mod report;
+mod schema;
+mod service;
+mod subject;
+mod time;
+
+pub use event::{
+    About, Blame, Blocker, BlockerKind, Cause, Event, EventBody, Evidence, Failure, GateEvidence, Mismatch,
+    Notice,
+};
+pub use fact::{Entry, Fact, Landing, Projected};
+pub use gate::{DEFAULT_STEP_TIMEOUT_MS, Gate, GateError, MAX_STEPS, PROJECT_FILE, Project, Step};
+pub use ids::{
+    AgentName, BadId, BranchName, CommitId, GateId, IntakeSeq, JournalPosition, ObjectId, RequestId,
+    Requirement, RunId, TreeId,
+};
+pub use incoming::{Announcement, Incoming, MAX_PAYLOAD_BYTES, Priority, Withdrawal};
+pub use job::{GateJob, RunOutcome, RunReport, StepResult};
+pub use refname::BadRefName;
+pub use refusal::{Refusal, RefusalCode};
+pub use report::{
+    Assembled, Assembly, CandidateSpec, ChangeSize, ChangelogEdit, Inspection, LandOutcome, MergedBy,
+    Movement, Sighting,
+};
+pub use schema::schemas;
+pub use service::{
+    ErrorBody, ErrorReply, LogReply, LogRequest, Pressure, QueueReply, RequestRow, RequestView,
+    ServiceErrorCode, StatusReply, SubmitReply, TargetView, WithdrawReply, WithdrawRequest,
+};
+pub use subject::{
+    ADMIN_PREFIX, INTEGRATION_PREFIX, RELEASES_PREFIX, SERVICE_NAME, SERVICE_PREFIX, STREAM_INTEGRATION,
+    STREAM_RELEASES, agent_copy_subject, agent_of_subject, announce_subject, event_subject, service_subject,
+};
+pub use time::{Millis, parse_duration_ms, rfc3339};

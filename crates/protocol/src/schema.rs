@@ -1,0 +1,56 @@
+use schemars::{JsonSchema, Schema, schema_for};
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    Announcement, ErrorReply, Event, GateJob, LogReply, LogRequest, QueueReply, RequestView, RunReport,
+    StatusReply, SubmitReply, WithdrawReply, WithdrawRequest, Withdrawal,
+};
+
+/// The message that offers a branch. This is the shape to write; what is read is more forgiving
+/// (null is the same as missing, unknown fields are kept).
+#[derive(Serialize, Deserialize, JsonSchema)]
+struct ReadyToMerge {
+    #[serde(rename = "type")]
+    kind: ReadyToMergeType,
+    merge_info: Announcement,
+}
+
+#[derive(Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+enum ReadyToMergeType {
+    ReadyToMerge,
+}
+
+/// The message that takes a branch back.
+#[derive(Serialize, Deserialize, JsonSchema)]
+struct Withdraw {
+    #[serde(rename = "type")]
+    kind: WithdrawType,
+    merge_info: Withdrawal,
+}
+
+#[derive(Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+enum WithdrawType {
+    Withdraw,
+}
+
+/// Every schema of the wire by file name; `docs/protocol/` holds them and a test holds them true.
+pub fn schemas() -> Vec<(&'static str, Schema)> {
+    vec![
+        ("ready_to_merge", schema_for!(ReadyToMerge)),
+        ("withdraw", schema_for!(Withdraw)),
+        ("event", schema_for!(Event)),
+        ("error", schema_for!(ErrorReply)),
+        ("submit_reply", schema_for!(SubmitReply)),
+        ("withdraw_request", schema_for!(WithdrawRequest)),
+        ("withdraw_reply", schema_for!(WithdrawReply)),
+        ("queue_reply", schema_for!(QueueReply)),
+        ("status_reply", schema_for!(StatusReply)),
+        ("request_view", schema_for!(RequestView)),
+        ("log_request", schema_for!(LogRequest)),
+        ("log_reply", schema_for!(LogReply)),
+        ("gate_job", schema_for!(GateJob)),
+        ("run_report", schema_for!(RunReport)),
+    ]
+}

@@ -1,0 +1,224 @@
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::{AgentName, Blocker, BranchName, CommitId, RequestId, Requirement, RunId};
+
+/// How an answer of the service looks when it could not be given.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct ErrorReply {
+    /// Always false.
+    pub ok: bool,
+    /// What went wrong.
+    pub error: ErrorBody,
+}
+
+/// What went wrong, for programs and people.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema, thiserror::Error)]
+#[error("{message}")]
+pub struct ErrorBody {
+    /// The kind.
+    pub code: ServiceErrorCode,
+    /// A sentence.
+    pub message: String,
+    /// Whether the same call can succeed later.
+    pub retryable: bool,
+    /// Commands that help.
+    pub next: Vec<String>,
+}
+
+/// The kinds of trouble of a call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum ServiceErrorCode {
+    /// Not foreseen.
+    Unexpected,
+    /// The call itself is wrong.
+    Usage,
+    /// No such request, branch or log.
+    NotFound,
+    /// The message was refused.
+    Refused,
+    /// NATS or the daemon does not answer.
+    Unreachable,
+    /// The time is over and the request is still queued.
+    TimedOut,
+    /// Something that is there is in the way.
+    Conflict,
+}
+
+impl ServiceErrorCode {
+    /// The exit code of a command that ends with it.
+    pub fn exit_code(self) -> u8 {
+        match self {
+            Self::Unexpected => 1,
+            Self::Usage => 2,
+            Self::NotFound => 3,
+            Self::Conflict => 5,
+            Self::Refused => 7,
+            Self::Unreachable => 9,
+            Self::TimedOut => 124,
+        }
+    }
+}
+
+/// Answer to `submit`; the request is in custody.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct SubmitReply {
+    /// The request.
+    pub request: RequestId,
+    /// `queued`, or the state of the request that it already is: `landed`, `testing`, …
+    pub state: String,
+    /// The same work had been announced before.
+    pub repeated: bool,
+    /// Place in the queue, from 1; none when it has ended.
+    pub position: Option<u32>,
+}
+
+/// Ask for a request to be taken back, by its id or its branch.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct WithdrawRequest {
+    /// A request id or a branch.
+    pub what: String,
+    /// Who asks.
+    pub by: String,
+}
+
+/// Answer to `withdraw`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct WithdrawReply {
+    /// What was taken back.
+    pub request: RequestId,
+}
+
+/// How full the queue is and what an agent should do about it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Pressure {
+    /// Go on.
+    Steady,
+    /// Finish what is started before starting more.
+    Slow,
+    /// Skip a turn.
+    Stop,
+}
+
+/// One request as a line of a list.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct RequestRow {
+    /// The request.
+    pub request: RequestId,
+    /// Who.
+    pub agent: AgentName,
+    /// Where.
+    pub branch: BranchName,
+    /// What for.
+    pub requirement: Requirement,
+    /// `arriving`, `queued`, `blocked`, `assembling`, `testing`, `green`, `landing`, `landed`,
+    /// `failed`, `withdrawn`, `superseded`.
+    pub state: String,
+    /// Place in the queue, from 1; none once ended.
+    pub position: Option<u32>,
+    /// Why it is in that state, in one line.
+    pub note: String,
+    /// Milliseconds in that queue so far, or until its end.
+    pub waited_ms: u64,
+}
+
+/// Answer to `status REQUEST`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct RequestView {
+    /// The line.
+    #[serde(flatten)]
+    pub row: RequestRow,
+    /// Where it is to land.
+    pub target: BranchName,
+    /// The head in custody.
+    pub head: Option<CommitId>,
+    /// Real paths, cut at 100.
+    pub files: Vec<String>,
+    /// What it waits for.
+    pub blockers: Vec<Blocker>,
+    /// The candidate that is or was tested last.
+    pub candidate: Option<CommitId>,
+    /// The latest run.
+    pub run: Option<RunId>,
+    /// On the target as this commit.
+    pub commit: Option<CommitId>,
+    /// Why it failed.
+    pub failure: Option<crate::event::Failure>,
+}
+
+/// One target.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct TargetView {
+    /// The branch.
+    pub target: BranchName,
+    /// Its tip.
+    pub tip: Option<CommitId>,
+    /// How many may be tested at the same time.
+    pub window: u32,
+    /// Requests that have not ended.
+    pub pending: u32,
+    /// Runs that are asked for.
+    pub testing: u32,
+    /// Why nothing can land now; none when it can.
+    pub hold: Option<String>,
+}
+
+/// Answer to `queue`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct QueueReply {
+    /// Every target.
+    pub targets: Vec<TargetView>,
+    /// In the order in which they are to land, cut at 1,000.
+    pub requests: Vec<RequestRow>,
+    /// Lately ended ones, newest first, cut at 20.
+    pub ended: Vec<RequestRow>,
+    /// What agents should do.
+    pub pressure: Pressure,
+}
+
+/// Answer to `status`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct StatusReply {
+    /// The program's version.
+    pub version: String,
+    /// Seconds since it started to serve.
+    pub uptime_s: u64,
+    /// Where it lands.
+    pub remote: String,
+    /// How many runs fit at the same time.
+    pub slots: u32,
+    /// Every target.
+    pub targets: Vec<TargetView>,
+    /// Position of the journal.
+    pub journal: u64,
+    /// Ended since the journal began, by kind: landed, failed, withdrawn, superseded, rejected.
+    pub landed: u64,
+    /// See `landed`.
+    pub failed: u64,
+    /// Merges that our own walk and git saw differently; every one counted as a conflict.
+    pub merge_disagreements: u64,
+}
+
+/// Ask for the log of a run.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct LogRequest {
+    /// A run id, or a request id or branch for its latest run.
+    pub what: String,
+    /// From this byte on.
+    pub offset: u64,
+}
+
+/// A piece of a log.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct LogReply {
+    /// The run.
+    pub run: RunId,
+    /// The bytes, as text with replacement characters where they are none; at most 256 KiB.
+    pub text: String,
+    /// Where the next piece starts.
+    pub next: u64,
+    /// The run has ended and there is no more.
+    pub done: bool,
+}

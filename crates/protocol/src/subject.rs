@@ -1,0 +1,47 @@
+use crate::{AgentName, BadId};
+
+/// The stream that agents publish to.
+pub const STREAM_INTEGRATION: &str = "INTEGRATION";
+/// The stream of events.
+pub const STREAM_RELEASES: &str = "RELEASES";
+/// Before the agent's token.
+pub const INTEGRATION_PREFIX: &str = "work.integration.";
+/// Before the event's token.
+pub const RELEASES_PREFIX: &str = "work.releases.";
+/// The NATS micro service.
+pub const SERVICE_NAME: &str = "yardmaster";
+/// Before the verbs of agents and people.
+pub const SERVICE_PREFIX: &str = "yardmaster.v1";
+/// Before the verbs of operators.
+pub const ADMIN_PREFIX: &str = "yardmaster.admin.v1";
+
+/// Where `agent` announces.
+pub fn announce_subject(agent: &AgentName) -> String {
+    format!("{INTEGRATION_PREFIX}{agent}")
+}
+
+/// The agent that a subject of the INTEGRATION stream names.
+///
+/// # Errors
+/// When the subject has not exactly one token after the prefix, or the token is no agent's name.
+pub fn agent_of_subject(subject: &str) -> Result<AgentName, BadId> {
+    let token = subject.strip_prefix(INTEGRATION_PREFIX).unwrap_or_default();
+    AgentName::new(token).map_err(|_| {
+        BadId(format!("subject `{subject}` is not `{INTEGRATION_PREFIX}<agent>` with one plain token"))
+    })
+}
+
+/// Where an event goes: one token after the prefix, so that `work.releases.*` sees all.
+pub fn event_subject(token: &str) -> String {
+    format!("{RELEASES_PREFIX}{token}")
+}
+
+/// Where `agent` gets its copies.
+pub fn agent_copy_subject(agent: &AgentName) -> String {
+    format!("work.agents.{agent}")
+}
+
+/// The subject of a service verb.
+pub fn service_subject(verb: &str) -> String {
+    format!("{SERVICE_PREFIX}.{verb}")
+}
