@@ -1,9 +1,8 @@
 use serde::{Deserialize, Serialize};
 
-use crate::event::Failure;
 use crate::{
-    Announcement, Assembly, Blocker, BranchName, ChangeSize, CommitId, Event, GateEvidence, IntakeSeq,
-    Millis, Movement, Project, Refusal, RequestId, RunId, RunOutcome, TreeId,
+    Announcement, Assembly, Blocker, BranchName, ChangeSize, CommitId, Event, Failure, Gate, GateEvidence,
+    IntakeSeq, Millis, Movement, Project, Refusal, RequestId, RunId, RunOutcome, TreeId,
 };
 
 /// What one input meant: facts that happened at one moment.
@@ -78,6 +77,8 @@ pub enum Fact {
         size: ChangeSize,
         /// Real paths.
         files: Vec<String>,
+        /// Place in the queue at that moment, from 1.
+        position: u32,
     },
     /// The remote was looked at and something was new.
     TargetSeen {
@@ -129,6 +130,8 @@ pub enum Fact {
         behind: Vec<RequestId>,
         /// From 1.
         attempt: u32,
+        /// What is run.
+        gate: Gate,
     },
     /// A run's result is not needed any more.
     RunDropped {

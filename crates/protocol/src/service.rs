@@ -145,7 +145,7 @@ pub struct RequestView {
     /// On the target as this commit.
     pub commit: Option<CommitId>,
     /// Why it failed.
-    pub failure: Option<crate::event::Failure>,
+    pub failure: Option<crate::Failure>,
 }
 
 /// One target.

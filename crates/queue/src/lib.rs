@@ -1,1 +1,23 @@
-//! todo
+//! Exists so that every decision of the merge queue is made in one pure place: inputs become facts
+//! (`step`), facts become state (`replay`), state becomes the work that should be in progress
+//! (`plan`). No I/O, no clock, no randomness, no async: `now` and policy are arguments.
+
+mod apply;
+mod depend;
+mod failure;
+mod input;
+mod invariant;
+mod order;
+mod plan;
+mod policy;
+mod settle;
+mod state;
+mod step;
+mod view;
+mod walk;
+
+pub use input::Input;
+pub use plan::{Order, PinAsk, Plan};
+pub use policy::{ChangelogPolicy, GateRule, Policy};
+pub use state::{Ended, Ending, Queue};
+pub use step::{Projected, Step};

@@ -1,0 +1,356 @@
+use std::collections::BTreeSet;
+
+use yardmaster_protocol::{
+    About, BranchName, Entry, Event, EventBody, Fact, Landing, Millis, Mismatch, Movement, Notice, RequestId,
+    RunId, RunOutcome, rfc3339,
+};
+
+use crate::state::{Custody, ENDED_KEPT, Ended, Ending, Phase, Queue, Request, Run, VERDICTS_KEPT, Verdict};
+use crate::step::Projected;
+
+const MISMATCH_SHOWN: usize = 50;
+const FILES_KEPT_AFTER_LANDING: usize = 50;
+
+impl Queue {
+    /// Applies facts recorded earlier. Total: it decides nothing and cannot fail. Returns the events
+    /// that the facts cause, each with the index of its fact.
+    pub fn replay(&mut self, entry: &Entry) -> Vec<Projected> {
+        let mut events = Vec::new();
+        for (index, fact) in entry.facts.iter().enumerate() {
+            let index = u32::try_from(index).unwrap_or(u32::MAX);
+            events.extend(self.apply(entry.at, fact).map(|e| e.at(index)));
+        }
+        events
+    }
+
+    /// Applies one fact.
+    pub(crate) fn apply(&mut self, at: Millis, fact: &Fact) -> Option<Caused> {
+        self.now = self.now.max(at);
+        match fact {
+            Fact::Announced { request, .. } => {
+                self.announced(*request, at, fact);
+                None
+            }
+            Fact::Refused { intake, subject, refusal, payload } => {
+                self.taken.insert(*intake);
+                Some(Caused::loose(
+                    at,
+                    EventBody::RequestRejected {
+                        why: refusal.clone(),
+                        subject: subject.clone(),
+                        payload: payload.clone(),
+                    },
+                ))
+            }
+            Fact::Repeated { request, .. } => {
+                self.forget(*request);
+                None
+            }
+            Fact::Pinned { request, .. } => self.pinned(*request, at, fact),
+            Fact::TargetSeen { .. } => self.target_seen(at, fact),
+            Fact::RemoteLost { why } => {
+                self.remote_lost = Some(why.clone());
+                let why = format!("the remote does not answer, nothing is decided until it does: {why}");
+                Some(Caused::notice(at, EventBody::Stalled, why, "remote"))
+            }
+            Fact::RemoteBack => {
+                self.remote_lost = None;
+                Some(Caused::notice(at, EventBody::Resumed, "the remote answers again".to_owned(), "remote"))
+            }
+            Fact::Stacked { request } => {
+                self.stacked(*request);
+                None
+            }
+            Fact::Assembled { request, base, assembly } => {
+                if let Some(target) = self.target_of(*request) {
+                    self.target(&target).assemblies.insert((*base, *request), assembly.clone());
+                }
+                None
+            }
+            Fact::Testing { request, .. } => self.testing(*request, at, fact),
+            Fact::RunDropped { run } => {
+                self.targets.values_mut().for_each(|t| drop(t.runs.remove(run)));
+                None
+            }
+            Fact::RunEnded { run, outcome, ms } => {
+                self.run_ended(run, outcome, *ms, at);
+                None
+            }
+            Fact::LandingStarted { target, landing } => {
+                self.target(target).landing = Some(landing.clone());
+                None
+            }
+            Fact::LandingEnded { target, declined, .. } => {
+                let target = self.target(target);
+                let several = target.landing.take().is_some_and(|l| l.requests.len() > 1);
+                target.one_at_a_time |= *declined && several;
+                None
+            }
+            Fact::Landed { request, .. } => self.landed(*request, at, fact),
+            Fact::Failed { request, failure } => {
+                self.counts.failed += 1;
+                let body = EventBody::MergeFailed(failure.clone());
+                self.end(*request, at, Ending::Failed { failure: Box::new(failure.clone()) }, body)
+            }
+            Fact::Withdrawn { request, by, intake } => {
+                intake.iter().for_each(|seq| self.taken.insert(*seq));
+                let body = EventBody::MergeWithdrawn { by: by.clone() };
+                self.end(*request, at, Ending::Withdrawn { by: by.clone() }, body)
+            }
+            Fact::Superseded { request, by } => {
+                let body = EventBody::MergeSuperseded { by: *by };
+                self.end(*request, at, Ending::Superseded { by: *by }, body)
+            }
+            Fact::Blocked { request, blockers } => {
+                self.live.get_mut(request)?.blockers.clone_from(blockers);
+                if blockers.is_empty() {
+                    return None;
+                }
+                let reason = blockers.iter().map(|b| b.reason.clone()).collect();
+                self.caused(*request, at, EventBody::MergeBlocked { reason, blockers: blockers.clone() })
+            }
+            Fact::WindowSet { target, window } => {
+                self.target(target).window = Some(*window);
+                None
+            }
+        }
+    }
+
+    fn announced(&mut self, id: RequestId, at: Millis, fact: &Fact) {
+        let Fact::Announced { intake, target, published, traceparent, announcement, .. } = fact else {
+            return;
+        };
+        self.last_request = self.last_request.max(id.0);
+        self.live.insert(
+            id,
+            Request {
+                target: target.clone(),
+                announcement: announcement.clone(),
+                traceparent: traceparent.clone(),
+                intake: *intake,
+                published: *published,
+                arrived: at,
+                events: 0,
+                phase: Phase::Arriving,
+                blockers: Vec::new(),
+            },
+        );
+        self.target(target);
+        self.index_live(id);
+    }
+
+    fn pinned(&mut self, id: RequestId, at: Millis, fact: &Fact) -> Option<Caused> {
+        let Fact::Pinned { head, merge_base, size, files, position, .. } = fact else { return None };
+        let request = self.live.get_mut(&id)?;
+        request.phase = Phase::Waiting(Custody {
+            head: *head,
+            merge_base: *merge_base,
+            size: *size,
+            files: files.clone(),
+        });
+        self.taken.insert(request.intake);
+        let declared_mismatch = mismatch(request.announcement.files_changed.as_deref(), files);
+        self.index_live(id);
+        self.caused(id, at, EventBody::MergeQueued { position: *position, declared_mismatch })
+    }
+
+    fn target_seen(&mut self, at: Millis, fact: &Fact) -> Option<Caused> {
+        let Fact::TargetSeen { target: name, tip, tree, movement, project } = fact else { return None };
+        let target = self.target(name);
+        let was_usable = target.project.is_ok();
+        let from = target.tip.replace(*tip);
+        target.tree = Some(*tree);
+        target.project.clone_from(project);
+        match (movement, project) {
+            (Movement::Rewound | Movement::Diverged, _) => {
+                let from = from.map(|c| c.short()).unwrap_or_default();
+                let why = format!(
+                    "`{name}` was rewritten outside the queue: it was at {from} and is now at {}, which does not contain it; the queue goes on from there",
+                    tip.short()
+                );
+                Some(Caused::notice(at, EventBody::Stalled, why, "target"))
+            }
+            (_, Err(why)) if was_usable => Some(Caused::notice(at, EventBody::Stalled, why.clone(), "gate")),
+            (_, Ok(_)) if !was_usable => {
+                Some(Caused::notice(at, EventBody::Resumed, "the gate can be read again".to_owned(), "gate"))
+            }
+            _ => None,
+        }
+    }
+
+    fn stacked(&mut self, id: RequestId) {
+        let Some(request) = self.live.get_mut(&id) else { return };
+        if let Phase::Waiting(custody) = &request.phase {
+            request.phase = Phase::Stacked(custody.clone());
+            let target = request.target.clone();
+            self.target(&target).stack.push(id);
+        }
+    }
+
+    fn testing(&mut self, id: RequestId, at: Millis, fact: &Fact) -> Option<Caused> {
+        let Fact::Testing { run, candidate, tree, base, behind, attempt, gate, .. } = fact else {
+            return None;
+        };
+        let name = self.target_of(id)?;
+        let gate_id = gate.id();
+        self.target(&name).runs.insert(
+            run.clone(),
+            Run {
+                request: id,
+                candidate: *candidate,
+                tree: *tree,
+                base: *base,
+                gate: gate.clone(),
+                gate_id,
+                attempt: *attempt,
+            },
+        );
+        self.caused(
+            id,
+            at,
+            EventBody::MergeTesting {
+                run: run.clone(),
+                candidate: *candidate,
+                base: *base,
+                behind: behind.clone(),
+                attempt: *attempt,
+            },
+        )
+    }
+
+    fn run_ended(&mut self, id: &RunId, outcome: &RunOutcome, ms: u64, at: Millis) {
+        for target in self.targets.values_mut() {
+            let Some(run) = target.runs.remove(id) else { continue };
+            let key = (run.tree, run.gate_id.clone());
+            let earlier = target.verdicts.get(&key);
+            let lost_now = matches!(outcome, RunOutcome::Lost { .. } | RunOutcome::Cancelled);
+            let lost = earlier.map_or(0, |v| v.lost) + u32::from(lost_now);
+            target.verdicts.insert(
+                key,
+                Verdict {
+                    outcome: outcome.clone(),
+                    run: id.clone(),
+                    request: run.request,
+                    candidate: run.candidate,
+                    ms,
+                    at,
+                    lost,
+                },
+            );
+            while target.verdicts.len() > VERDICTS_KEPT {
+                let oldest = target.verdicts.iter().min_by_key(|(_, v)| v.at).map(|(k, _)| k.clone());
+                oldest.and_then(|k| target.verdicts.remove(&k));
+            }
+        }
+    }
+
+    fn landed(&mut self, id: RequestId, at: Millis, fact: &Fact) -> Option<Caused> {
+        let Fact::Landed { commit, tree, base, gate, .. } = fact else { return None };
+        self.counts.landed += 1;
+        let name = self.target_of(id)?;
+        let target = self.target(&name);
+        if let Some(Landing { requests, .. }) = &mut target.landing {
+            requests.retain(|(r, _)| *r != id);
+            if requests.is_empty() {
+                target.landing = None;
+                target.one_at_a_time = false;
+            }
+        }
+        let body = EventBody::MergeComplete { commit: *commit, tree: *tree, base: *base, gate: gate.clone() };
+        self.end(id, at, Ending::Landed { commit: *commit, run: gate.run.clone() }, body)
+    }
+
+    /// The end of a request: its one terminal event.
+    fn end(&mut self, id: RequestId, at: Millis, ending: Ending, body: EventBody) -> Option<Caused> {
+        let event = self.caused(id, at, body);
+        let request = self.forget(id)?;
+        let mut files = request.custody().map(|c| c.files.clone()).unwrap_or_default();
+        files.truncate(FILES_KEPT_AFTER_LANDING);
+        let head = request.head();
+        self.ended.insert(
+            id,
+            Ended {
+                target: request.target,
+                announcement: request.announcement,
+                head,
+                files,
+                arrived: request.arrived,
+                at,
+                ending,
+            },
+        );
+        self.index_ended(id);
+        while self.ended.len() > ENDED_KEPT {
+            let Some((oldest, gone)) = self.ended.pop_first() else { break };
+            self.unindex_ended(oldest, &gone);
+        }
+        event
+    }
+
+    /// Takes a request out of everything that is live.
+    fn forget(&mut self, id: RequestId) -> Option<Request> {
+        let request = self.live.remove(&id)?;
+        self.unindex_live(id, &request);
+        self.taken.insert(request.intake);
+        let target = self.target(&request.target);
+        target.stack.retain(|r| *r != id);
+        target.assemblies.retain(|(_, r), _| *r != id);
+        Some(request)
+    }
+
+    fn target_of(&self, id: RequestId) -> Option<BranchName> {
+        self.live.get(&id).map(|r| r.target.clone())
+    }
+
+    fn target(&mut self, name: &BranchName) -> &mut crate::state::Target {
+        self.targets.entry(name.clone()).or_default()
+    }
+
+    fn caused(&mut self, id: RequestId, at: Millis, body: EventBody) -> Option<Caused> {
+        let request = self.live.get_mut(&id)?;
+        request.events += 1;
+        let a = &request.announcement;
+        let about = About {
+            request: id,
+            agent: a.agent.clone(),
+            branch: a.branch.clone(),
+            requirement: a.requirement.clone(),
+            target: request.target.clone(),
+            head: request.head(),
+            seq: request.events,
+            extra: a.extra.clone(),
+        };
+        let event = Event { about: Some(about), time: rfc3339(at), body };
+        Some(Caused { event, traceparent: request.traceparent.clone() })
+    }
+}
+
+/// An event whose fact's index is not known here.
+pub(crate) struct Caused {
+    event: Event,
+    traceparent: Option<String>,
+}
+
+impl Caused {
+    fn loose(at: Millis, body: EventBody) -> Caused {
+        Caused { event: Event { about: None, time: rfc3339(at), body }, traceparent: None }
+    }
+
+    fn notice(at: Millis, body: fn(Notice) -> EventBody, why: String, who: &str) -> Caused {
+        Caused::loose(at, body(Notice { why, who: who.to_owned() }))
+    }
+
+    pub(crate) fn at(self, index: u32) -> Projected {
+        Projected { index, event: self.event, traceparent: self.traceparent }
+    }
+}
+
+fn mismatch(declared: Option<&[String]>, real: &[String]) -> Option<Mismatch> {
+    let declared: BTreeSet<&String> = declared?.iter().collect();
+    let real: BTreeSet<&String> = real.iter().collect();
+    let listed = |left: &BTreeSet<&String>, right: &BTreeSet<&String>| -> Vec<String> {
+        left.difference(right).take(MISMATCH_SHOWN).map(|p| (*p).clone()).collect()
+    };
+    let found = Mismatch { undeclared: listed(&real, &declared), unchanged: listed(&declared, &real) };
+    (found != Mismatch { undeclared: Vec::new(), unchanged: Vec::new() }).then_some(found)
+}

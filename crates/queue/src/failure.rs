@@ -1,0 +1,199 @@
+use yardmaster_protocol::{Blame, BranchName, Cause, CommitId, Evidence, Failure, RunOutcome};
+
+use crate::state::{Request, Verdict};
+
+pub(crate) fn branch_missing(live: &Request) -> Failure {
+    let branch = &live.announcement.branch;
+    Failure {
+        cause: Cause::BranchMissing,
+        blame: Blame::Own,
+        evidence: Evidence {
+            message: format!("the remote has no branch `{branch}`"),
+            announced: live.announcement.commit,
+            ..Evidence::default()
+        },
+        next: vec![format!("git push origin {branch}"), announce_again(live)],
+    }
+}
+
+pub(crate) fn head_changed(live: &Request, found: CommitId) -> Failure {
+    let branch = &live.announcement.branch;
+    let announced = live.announcement.commit;
+    let was = announced.map(|c| c.to_string()).unwrap_or_default();
+    Failure {
+        cause: Cause::HeadChanged,
+        blame: Blame::Own,
+        evidence: Evidence {
+            message: format!("`{branch}` was announced at {was}, but the remote has it at {found}"),
+            announced,
+            found: Some(found),
+            ..Evidence::default()
+        },
+        next: vec![format!("git rev-parse {branch}"), announce_again(live)],
+    }
+}
+
+pub(crate) fn unusable(live: &Request, why: &str) -> Failure {
+    let branch = &live.announcement.branch;
+    Failure {
+        cause: Cause::Policy,
+        blame: Blame::Own,
+        evidence: Evidence {
+            message: format!("`{branch}` cannot be merged, because {why}"),
+            ..Evidence::default()
+        },
+        next: vec![format!("git log --oneline {branch}"), announce_again(live)],
+    }
+}
+
+pub(crate) fn conflict(
+    live: &Request,
+    target: &BranchName,
+    tip: CommitId,
+    paths: &[String],
+    detail: &str,
+    with: Vec<String>,
+) -> Failure {
+    let mut next = merge_target(live, target);
+    next.push(format!("git add {}", paths.iter().map(|p| quoted(p)).collect::<Vec<_>>().join(" ")));
+    next.push("git commit --no-edit".to_owned());
+    next.push(format!("git push origin {}", live.announcement.branch));
+    next.push(announce_again(live));
+    Failure {
+        cause: Cause::Conflict,
+        blame: if with.is_empty() { Blame::Own } else { Blame::Ahead },
+        evidence: Evidence {
+            message: format!("does not merge with `{target}` at {}: {detail}", tip.short()),
+            paths: paths.to_vec(),
+            with,
+            base: Some(tip),
+            ..Evidence::default()
+        },
+        next,
+    }
+}
+
+pub(crate) fn gate_red(live: &Request, target: &BranchName, tip: CommitId, verdict: &Verdict) -> Failure {
+    let (cause, message, step, exit_code, log_tail) = match &verdict.outcome {
+        RunOutcome::TimedOut { step, limit_ms, log_tail } => (
+            Cause::GateTimeout,
+            format!("step `{step}` did not end within {} s", limit_ms / 1_000),
+            Some(step.clone()),
+            None,
+            Some(log_tail.clone()),
+        ),
+        RunOutcome::Red { step, exit_code, log_tail } => (
+            Cause::GateRed,
+            match exit_code {
+                Some(code) => format!("step `{step}` ended with {code}"),
+                None => format!("step `{step}` was ended by a signal"),
+            },
+            Some(step.clone()),
+            *exit_code,
+            Some(log_tail.clone()),
+        ),
+        RunOutcome::Green | RunOutcome::Cancelled | RunOutcome::Lost { .. } => {
+            (Cause::GateRed, "the gate did not pass".to_owned(), None, None, None)
+        }
+    };
+    let mut next = vec![format!("yardmaster logs {}", verdict.run)];
+    next.extend(merge_target(live, target));
+    if let Some(step) = &step {
+        next.push(format!("# run the gate's step `{step}` here, mend what is red, commit and push"));
+    }
+    next.push(announce_again(live));
+    Failure {
+        cause,
+        blame: Blame::Own,
+        evidence: Evidence {
+            message: format!("{message}, merged onto `{target}` at {}", tip.short()),
+            base: Some(tip),
+            candidate: Some(verdict.candidate),
+            step,
+            exit_code,
+            log_tail,
+            log: Some(verdict.run.clone()),
+            ..Evidence::default()
+        },
+        next,
+    }
+}
+
+pub(crate) fn runs_lost(live: &Request, verdict: &Verdict) -> Failure {
+    let why = match &verdict.outcome {
+        RunOutcome::Lost { why } => why.as_str(),
+        _ => "the run was cancelled",
+    };
+    Failure {
+        cause: Cause::Policy,
+        blame: Blame::Infra,
+        evidence: Evidence {
+            message: format!(
+                "retry limit: {} runs were lost and gave no verdict; the last one: {why}",
+                verdict.lost
+            ),
+            candidate: Some(verdict.candidate),
+            log: Some(verdict.run.clone()),
+            ..Evidence::default()
+        },
+        next: vec!["yardmaster status".to_owned(), announce_again(live)],
+    }
+}
+
+pub(crate) fn push_refused(live: &Request, commit: CommitId, why: &str) -> Failure {
+    Failure {
+        cause: Cause::PushRefused,
+        blame: Blame::Own,
+        evidence: Evidence {
+            message: format!("the gate was green, but the remote refused the push: {why}"),
+            candidate: Some(commit),
+            ..Evidence::default()
+        },
+        next: vec!["# satisfy the remote's rule that its message names".to_owned(), announce_again(live)],
+    }
+}
+
+pub(crate) fn dependency_failed(live: &Request, other: &str) -> Failure {
+    Failure {
+        cause: Cause::DependencyFailed,
+        blame: Blame::Ahead,
+        evidence: Evidence {
+            message: format!("depends on {other}, which failed"),
+            with: vec![other.to_owned()],
+            ..Evidence::default()
+        },
+        next: vec![format!("# wait until a mended {other} is announced, then"), announce_again(live)],
+    }
+}
+
+/// Whether a failure shows that testing so many at once did not pay.
+pub(crate) fn narrows_window(failure: &Failure) -> bool {
+    matches!(failure.cause, Cause::GateRed | Cause::GateTimeout)
+}
+
+fn merge_target(live: &Request, target: &BranchName) -> Vec<String> {
+    vec![
+        "git fetch origin".to_owned(),
+        format!("git switch {}", live.announcement.branch),
+        format!("git merge origin/{target}"),
+    ]
+}
+
+fn announce_again(live: &Request) -> String {
+    let a = &live.announcement;
+    format!(
+        "yardmaster submit {} --agent {} --requirement {}",
+        quoted(a.branch.as_str()),
+        a.agent,
+        quoted(a.requirement.as_str())
+    )
+}
+
+/// A word for a POSIX shell.
+fn quoted(text: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "_-./=:@%+,".contains(c);
+    if !text.is_empty() && text.chars().all(plain) {
+        return text.to_owned();
+    }
+    format!("'{}'", text.replace('\'', "'\\''"))
+}

@@ -1,0 +1,67 @@
+use yardmaster_protocol::{
+    Assembled, BranchName, CommitId, Inspection, IntakeSeq, LandOutcome, Millis, Project, RequestId,
+    RunReport, Sighting,
+};
+
+/// Everything that can happen to the queue. Any of them may come late, twice or never.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Input {
+    /// A message of the INTEGRATION stream.
+    Message {
+        /// Its sequence.
+        intake: IntakeSeq,
+        /// Its subject.
+        subject: String,
+        /// When the server took it.
+        published: Millis,
+        /// The trace that it belongs to.
+        traceparent: Option<String>,
+        /// Its bytes.
+        payload: Vec<u8>,
+    },
+    /// A person or program takes one request back.
+    Withdraw {
+        /// Which.
+        request: RequestId,
+        /// Who.
+        by: String,
+    },
+    /// Announced branches were fetched.
+    Inspected(Vec<(RequestId, Inspection)>),
+    /// The target was looked at.
+    Seen {
+        /// Which.
+        target: BranchName,
+        /// The tip that was known when the look began; another one by now: the look is stale.
+        known: Option<CommitId>,
+        /// What was there.
+        sighting: Sighting,
+        /// What its project file says.
+        project: Result<Project, String>,
+    },
+    /// The remote did not answer.
+    RemoteSilent {
+        /// What went wrong.
+        why: String,
+    },
+    /// Merges were worked out.
+    Assembled {
+        /// For which target.
+        target: BranchName,
+        /// Each one.
+        merges: Vec<Assembled>,
+    },
+    /// A runner reports.
+    RunEnded(RunReport),
+    /// A push was tried.
+    LandEnded {
+        /// For which target.
+        target: BranchName,
+        /// The tip that was pushed.
+        to: CommitId,
+        /// How it went.
+        outcome: LandOutcome,
+        /// What the project file says at the tip that was seen.
+        project: Result<Project, String>,
+    },
+}

@@ -1,0 +1,68 @@
+use std::cmp::Reverse;
+
+use yardmaster_protocol::{BranchName, ChangeSize, Millis, RequestId};
+
+use crate::policy::Policy;
+use crate::state::{Queue, Request};
+
+/// Smaller comes first: class (better with age), size, age, id.
+pub(crate) type Rank = (i64, ChangeSize, Millis, RequestId);
+
+impl Queue {
+    /// The rank of a request in custody.
+    pub(crate) fn rank(&self, id: RequestId, request: &Request, policy: &Policy) -> Rank {
+        let class = i64::from(request.announcement.class().0);
+        let aged = self.now.since(request.arrived).checked_div(policy.ageing_ms).unwrap_or(0);
+        let size = request.custody().map(|c| c.size).unwrap_or_default();
+        (class - i64::try_from(aged).unwrap_or(i64::MAX / 2), size, request.published, id)
+    }
+
+    /// The waiting request that takes the next place in the stack: the best one whose dependencies
+    /// have landed or stand in the stack already.
+    pub(crate) fn next_to_stack(&self, name: &BranchName, policy: &Policy) -> Option<RequestId> {
+        let stack = self.targets.get(name).map(|t| t.stack.as_slice()).unwrap_or_default();
+        self.live
+            .iter()
+            .filter(|(_, r)| r.is_waiting() && r.target == *name)
+            .map(|(id, r)| (self.rank(*id, r, policy), *id))
+            .filter(|(_, id)| !self.index.dependents.contains(id) || self.needs_are_met(*id, stack))
+            .min_by_key(|(rank, _)| *rank)
+            .map(|(_, id)| id)
+    }
+
+    /// Every request for `name` in the order in which it would land if nothing changed: the stack,
+    /// then the rest by rank with dependencies first, then what waits for something unknown.
+    pub(crate) fn landing_order(&self, name: &BranchName, policy: &Policy) -> Vec<RequestId> {
+        let mut order = self.targets.get(name).map(|t| t.stack.clone()).unwrap_or_default();
+        let mut waiting: Vec<(Rank, RequestId)> = self
+            .live
+            .iter()
+            .filter(|(_, r)| r.is_waiting() && r.target == *name)
+            .map(|(id, r)| (self.rank(*id, r, policy), *id))
+            .collect();
+        waiting.sort_by_key(|(rank, _)| Reverse(*rank));
+        let mut held: Vec<RequestId> = Vec::new();
+        while let Some((_, id)) = waiting.pop() {
+            if self.index.dependents.contains(&id) && !self.needs_are_met(id, &order) {
+                held.push(id);
+                continue;
+            }
+            order.push(id);
+            while let Some(i) = held.iter().position(|h| self.needs_are_met(*h, &order)) {
+                order.push(held.remove(i));
+            }
+        }
+        order.extend(held);
+        order
+    }
+
+    /// The place that a request would take if it came now, from 1.
+    pub(crate) fn position_of(&self, rank: Rank, name: &BranchName, policy: &Policy) -> u32 {
+        let stack = self.targets.get(name).map_or(0, |t| t.stack.len());
+        let ahead = self
+            .live
+            .iter()
+            .filter(|(id, r)| r.is_waiting() && r.target == *name && self.rank(**id, r, policy) < rank);
+        u32::try_from(stack + ahead.count() + 1).unwrap_or(u32::MAX)
+    }
+}

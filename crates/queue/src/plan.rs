@@ -1,0 +1,175 @@
+use serde::Serialize;
+use yardmaster_protocol::{
+    Assembly, BranchName, CandidateSpec, ChangelogEdit, CommitId, GateJob, Landing, RequestId,
+};
+
+use crate::policy::Policy;
+use crate::state::{Queue, Request};
+use crate::walk::{Standing, Walk};
+
+/// Announced branches that are fetched together.
+const PINS_AT_ONCE: usize = 200;
+
+/// The work that should be in progress right now. Whatever is in progress and not in here is to be
+/// stopped; whatever is in here and not in progress is to be started.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct Plan {
+    /// In no particular order of importance, but always in the same order for the same state.
+    pub orders: Vec<Order>,
+}
+
+/// A branch to take into custody.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct PinAsk {
+    /// For which request.
+    pub request: RequestId,
+    /// Where its work is.
+    pub branch: BranchName,
+    /// The head that was offered, if one was named.
+    pub commit: Option<CommitId>,
+}
+
+/// One piece of work.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(tag = "order", rename_all = "snake_case")]
+pub enum Order {
+    /// Fetch and pin announced heads.
+    Pin {
+        /// Where they are to land.
+        target: BranchName,
+        /// The target's tip.
+        tip: CommitId,
+        /// Which.
+        asks: Vec<PinAsk>,
+    },
+    /// Merge, each on top of the last one that was clean.
+    Assemble {
+        /// For which target.
+        target: BranchName,
+        /// The lowest base.
+        base: CommitId,
+        /// In order.
+        specs: Vec<CandidateSpec>,
+    },
+    /// Run the gate.
+    Test(GateJob),
+    /// Push.
+    Land {
+        /// To which branch.
+        target: BranchName,
+        /// What.
+        landing: Landing,
+    },
+}
+
+impl Queue {
+    /// The work that should be in progress right now, as a value that can be printed and compared.
+    pub fn plan(&self, policy: &Policy) -> Plan {
+        let mut orders = Vec::new();
+        for name in self.targets.keys() {
+            orders.extend(self.pins(name));
+            if let Some(walk) = self.walk(name, policy) {
+                orders.extend(self.merges(name, &walk, policy));
+            }
+            orders.extend(self.tests(name));
+            let landing = self.targets.get(name).and_then(|t| t.landing.clone());
+            orders.extend(landing.map(|landing| Order::Land { target: name.clone(), landing }));
+        }
+        Plan { orders }
+    }
+
+    fn pins(&self, name: &BranchName) -> Option<Order> {
+        let tip = self.tip(name)?;
+        let asks: Vec<PinAsk> = self
+            .index
+            .arriving
+            .values()
+            .filter_map(|id| Some((*id, self.live.get(id)?)))
+            .filter(|(_, r)| r.target == *name)
+            .take(PINS_AT_ONCE)
+            .map(|(request, r)| PinAsk {
+                request,
+                branch: r.announcement.branch.clone(),
+                commit: r.announcement.commit,
+            })
+            .collect();
+        (!asks.is_empty()).then(|| Order::Pin { target: name.clone(), tip, asks })
+    }
+
+    /// The rest of the stack on what is known of it, and what conflicts inside the stack on the tip
+    /// alone: if it does not merge there either, nobody ahead is to blame.
+    fn merges(&self, name: &BranchName, walk: &Walk, policy: &Policy) -> Vec<Order> {
+        let Some(target) = self.targets.get(name) else { return Vec::new() };
+        let spec = |id: RequestId| self.live.get(&id).and_then(|r| candidate(id, r, policy));
+        let order =
+            |base: CommitId, specs: Vec<CandidateSpec>| Order::Assemble { target: name.clone(), base, specs };
+        let mut orders = Vec::new();
+        let missing = |p: &&crate::walk::Place| p.standing == Standing::Unassembled;
+        if let Some(first) = walk.places.iter().find(missing) {
+            let specs = walk.places.iter().filter(missing).filter_map(|p| spec(p.request)).collect();
+            orders.push(order(first.base, specs));
+        }
+        for place in walk.places.iter().filter(|p| p.standing == Standing::Conflict) {
+            let probed: Option<&Assembly> = target.assemblies.get(&(walk.tip, place.request));
+            let alone = self.pending_needs(place.request).is_empty();
+            if probed.is_none() && alone {
+                orders.push(order(walk.tip, spec(place.request).into_iter().collect()));
+            }
+        }
+        orders
+    }
+
+    fn tests(&self, name: &BranchName) -> Vec<Order> {
+        let runs = self.targets.get(name).into_iter().flat_map(|t| &t.runs);
+        let job = |(run, asked): (&yardmaster_protocol::RunId, &crate::state::Run)| {
+            Order::Test(GateJob {
+                run: run.clone(),
+                request: asked.request,
+                target: name.clone(),
+                candidate: asked.candidate,
+                tree: asked.tree,
+                base: asked.base,
+                attempt: asked.attempt,
+                gate: asked.gate.clone(),
+            })
+        };
+        runs.map(job).collect()
+    }
+}
+
+/// All that a request's candidate is made of: nothing in it depends on time or on a run.
+fn candidate(id: RequestId, request: &Request, policy: &Policy) -> Option<CandidateSpec> {
+    let head = request.custody()?.head;
+    let a = &request.announcement;
+    let title = a.title.as_deref().map(one_line).filter(|t| !t.is_empty());
+    let body = title.as_ref().map(|t| format!("{t}\n\n")).unwrap_or_default();
+    let message = format!(
+        "Merge {} from {}\n\n{body}Request-Id: {id}\nRequirement: {}\nAgent: {}\n",
+        a.requirement, a.agent, a.requirement, a.agent
+    );
+    let changelog = policy.changelog.as_ref().map(|c| {
+        let line = c
+            .template
+            .replace("{requirement}", a.requirement.as_str())
+            .replace("{title}", title.as_deref().unwrap_or(a.branch.as_str()))
+            .replace("{agent}", a.agent.as_str())
+            .replace("{branch}", a.branch.as_str())
+            .replace("{request}", &id.to_string());
+        ChangelogEdit { path: c.path.clone(), entry: format!("{}\n", line.trim_end()) }
+    });
+    Some(CandidateSpec {
+        request: id,
+        head,
+        message,
+        author: a.agent.to_string(),
+        at: request.published,
+        changelog,
+    })
+}
+
+/// A text from outside as one line that cannot be taken for a trailer.
+fn one_line(text: &str) -> String {
+    let words: Vec<&str> =
+        text.split(|c: char| c.is_whitespace() || c.is_control()).filter(|w| !w.is_empty()).collect();
+    words.join(" ").chars().take(200).collect()
+}

@@ -1,0 +1,66 @@
+use std::collections::BTreeSet;
+
+use serde::{Deserialize, Serialize};
+use yardmaster_protocol::{BranchName, Gate};
+
+/// How the queue is to be run. An argument of every decision, never part of the state.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Policy {
+    /// Where a request lands that names no target.
+    pub default_target: BranchName,
+    /// Every branch that is served, the default one among them.
+    pub targets: BTreeSet<BranchName>,
+    /// What must be green.
+    pub gate: GateRule,
+    /// The least number of requests that are tested at the same time, at least 1.
+    pub window_min: u32,
+    /// The greatest.
+    pub window_max: u32,
+    /// After each such time of waiting a request counts one class better, in milliseconds.
+    pub ageing_ms: u64,
+    /// Announcements beyond so many pending requests are refused.
+    pub max_pending: usize,
+    /// So many runs of one candidate may be lost before its request is given up.
+    pub max_lost_runs: u32,
+    /// The subject's token must be the announcing agent.
+    pub bind_agent_to_subject: bool,
+    /// Keep a changelog in the merge commits.
+    pub changelog: Option<ChangelogPolicy>,
+}
+
+/// Where the gate's definition comes from.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum GateRule {
+    /// From `.yardmaster.toml` at the tip of the target.
+    FromTarget,
+    /// From our own configuration; no steps: everything is green.
+    Fixed(Gate),
+}
+
+/// How the changelog is kept.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ChangelogPolicy {
+    /// The file, from the root.
+    pub path: String,
+    /// One line; `{requirement}`, `{title}`, `{agent}`, `{branch}` and `{request}` are replaced.
+    pub template: String,
+}
+
+impl Policy {
+    /// The defaults for one target.
+    pub fn new(target: BranchName) -> Policy {
+        Policy {
+            targets: BTreeSet::from([target.clone()]),
+            default_target: target,
+            gate: GateRule::FromTarget,
+            window_min: 2,
+            window_max: 8,
+            ageing_ms: 30 * 60 * 1_000,
+            max_pending: 20_000,
+            max_lost_runs: 3,
+            bind_agent_to_subject: false,
+            changelog: None,
+        }
+    }
+}

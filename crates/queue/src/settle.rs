@@ -1,0 +1,396 @@
+use yardmaster_protocol::{
+    Assembly, Blocker, BlockerKind, BranchName, CommitId, Fact, Failure, GateEvidence, Landing, RequestId,
+    RunId, TreeId,
+};
+
+use crate::depend::Need;
+use crate::failure;
+use crate::state::Queue;
+use crate::step::Act;
+use crate::walk::{Place, Standing, Walk};
+
+/// Places in the stack for each one that may be tested: those that only wait (for a conflict, a
+/// suspicion) take none of the window.
+const PLACES_PER_WINDOW: usize = 8;
+
+impl Act<'_> {
+    /// Draws every conclusion that the state allows, until there is none left.
+    pub(crate) fn settle(&mut self) {
+        let names: Vec<BranchName> = self.queue.targets.keys().cloned().collect();
+        for name in names {
+            loop {
+                let before = self.facts_so_far();
+                self.supersede_older(&name);
+                self.conclude(&name);
+                self.fill_stack(&name);
+                self.start_landing(&name);
+                self.match_runs(&name);
+                if self.facts_so_far() == before {
+                    break;
+                }
+            }
+        }
+        self.explain_waits();
+    }
+
+    /// Ends a request, and those that can never land without it.
+    pub(crate) fn fail(&mut self, request: RequestId, failure: Failure) {
+        let mut doomed = vec![(request, failure)];
+        while let Some((request, failure)) = doomed.pop() {
+            let Some(live) = self.queue.live.get(&request) else { continue };
+            let label = format!("{request} ({})", live.label());
+            self.emit(Fact::Failed { request, failure });
+            for orphan in self.queue.orphans_of(request) {
+                if let Some(live) = self.queue.live.get(&orphan) {
+                    doomed.push((orphan, failure::dependency_failed(live, &label)));
+                }
+            }
+        }
+    }
+
+    /// A newer head in custody replaces the older ones of its branch, unless one is being pushed.
+    fn supersede_older(&mut self, name: &BranchName) {
+        let crowded: Vec<_> = self.queue.index.crowded.iter().filter(|(t, _)| t == name).cloned().collect();
+        for key in crowded {
+            let on_branch = self.queue.index.by_branch.get(&key).into_iter().flatten();
+            let held: Vec<RequestId> = on_branch
+                .filter(|r| self.queue.live.get(r).is_some_and(|r| r.custody().is_some()))
+                .copied()
+                .collect();
+            let Some((newest, older)) = held.split_last() else { continue };
+            for request in older {
+                if !self.queue.targets.values().any(|t| t.is_landing(*request)) {
+                    self.emit(Fact::Superseded { request: *request, by: *newest });
+                }
+            }
+        }
+    }
+
+    fn walk(&self, name: &BranchName) -> Option<Walk> {
+        self.queue.walk(name, self.policy)
+    }
+
+    /// Ends what is settled: nothing undecided beneath it, so what it shows is its own.
+    fn conclude(&mut self, name: &BranchName) {
+        while let Some((request, failure)) =
+            self.walk(name).and_then(|walk| self.verdict_on_front(name, &walk))
+        {
+            let counts = failure::narrows_window(&failure);
+            self.fail(request, failure);
+            if counts {
+                self.resize_window(name, |window| window / 2);
+            }
+        }
+    }
+
+    fn verdict_on_front(&self, name: &BranchName, walk: &Walk) -> Option<(RequestId, Failure)> {
+        let target = self.queue.targets.get(name)?;
+        walk.places.iter().find_map(|place| {
+            let live = self.queue.live.get(&place.request)?;
+            let failure = match place.standing {
+                Standing::Conflict => {
+                    let on_tip = target.assemblies.get(&(walk.tip, place.request))?;
+                    let needs_others = !self.queue.pending_needs(place.request).is_empty();
+                    let Assembly::Conflict { paths, detail } = on_tip else { return None };
+                    if needs_others && !place.is_settled() {
+                        return None;
+                    }
+                    let with = self.queue.landed_on_paths(name, paths);
+                    failure::conflict(live, name, walk.tip, paths, detail, with)
+                }
+                Standing::Red { tree } if place.is_settled() => {
+                    let verdict = target.verdicts.get(&(tree, walk.gate_id.clone()))?;
+                    failure::gate_red(live, name, walk.tip, verdict)
+                }
+                Standing::GivenUp { tree } if place.is_settled() => {
+                    let verdict = target.verdicts.get(&(tree, walk.gate_id.clone()))?;
+                    failure::runs_lost(live, verdict)
+                }
+                Standing::Unassembled
+                | Standing::Untested { .. }
+                | Standing::Green { .. }
+                | Standing::Red { .. }
+                | Standing::GivenUp { .. }
+                | Standing::Without(_) => return None,
+            };
+            Some((place.request, failure))
+        })
+    }
+
+    /// Gives free places of the window to the best waiting requests.
+    fn fill_stack(&mut self, name: &BranchName) {
+        let Some(target) = self.queue.targets.get(name) else { return };
+        let window = target.window(self.policy) as usize;
+        while let Some(walk) = self.walk(name) {
+            let carrying = walk.places.iter().filter(|p| p.carries()).count();
+            if carrying >= window || walk.places.len() >= window * PLACES_PER_WINDOW {
+                return;
+            }
+            let mut free = window - carrying;
+            while free > 0 {
+                let Some(request) = self.queue.next_to_stack(name, self.policy) else { return };
+                self.emit(Fact::Stacked { request });
+                free -= 1;
+            }
+        }
+    }
+
+    /// Decides on the next push: the green ones at the bottom, strictly in order.
+    fn start_landing(&mut self, name: &BranchName) {
+        let Some(target) = self.queue.targets.get(name) else { return };
+        if target.landing.is_some() || self.queue.remote_lost.is_some() {
+            return;
+        }
+        let most = if target.one_at_a_time { 1 } else { usize::MAX };
+        let Some(walk) = self.walk(name) else { return };
+        let green = |p: &Place| match p.standing {
+            Standing::Green { commit, tree } => Some((p.request, commit, tree)),
+            _ => None,
+        };
+        let ready: Vec<_> = walk.places.iter().map_while(green).take(most).collect();
+        let Some(&(_, to, tree)) = ready.last() else { return };
+        let requests: Vec<(RequestId, CommitId)> = ready.iter().map(|(r, c, _)| (*r, *c)).collect();
+        if to == walk.tip {
+            requests.iter().for_each(|(request, commit)| self.land(name, *request, *commit, walk.tip));
+            return;
+        }
+        let landing = Landing { from: walk.tip, to, tree, requests };
+        self.emit(Fact::LandingStarted { target: name.clone(), landing });
+    }
+
+    /// A request's commit is on the target.
+    pub(crate) fn land(&mut self, name: &BranchName, request: RequestId, commit: CommitId, base: CommitId) {
+        let Some(target) = self.queue.targets.get(name) else { return };
+        let assembled = target.assemblies.get(&(base, request));
+        let tree = match assembled {
+            Some(Assembly::Clean { tree, .. }) => Some(*tree),
+            Some(Assembly::Conflict { .. }) | None => target.landing.as_ref().map(|l| l.tree).or(target.tree),
+        };
+        let Some(tree) = tree else { return };
+        let gate = self.evidence(name, request, tree, commit);
+        let commit = (commit != base).then_some(commit);
+        self.emit(Fact::Landed { request, commit, tree, base, gate });
+        self.resize_window(name, |window| window.saturating_add(1));
+    }
+
+    fn evidence(
+        &self,
+        name: &BranchName,
+        request: RequestId,
+        tree: TreeId,
+        commit: CommitId,
+    ) -> GateEvidence {
+        let target = self.queue.targets.get(name);
+        let gate = target.and_then(|t| t.gate(self.policy).ok()).map(|g| g.id());
+        let verdict = gate.clone().and_then(|gate| target.and_then(|t| t.verdicts.get(&(tree, gate))));
+        GateEvidence {
+            run: verdict.map(|v| v.run.clone()),
+            gate,
+            seconds: verdict.map_or(0.0, |v| f64::from(u32::try_from(v.ms).unwrap_or(u32::MAX)) / 1_000.0),
+            reused: verdict.is_some_and(|v| v.request != request || v.candidate != commit),
+        }
+    }
+
+    fn resize_window(&mut self, name: &BranchName, to: fn(u32) -> u32) {
+        let Some(target) = self.queue.targets.get(name) else { return };
+        let now = target.window(self.policy);
+        let least = self.policy.window_min.max(1);
+        let window = to(now).clamp(least, self.policy.window_max.max(least));
+        if window != now {
+            self.emit(Fact::WindowSet { target: name.clone(), window });
+        }
+    }
+
+    /// Asks for the runs whose verdicts are missing, and drops those that nobody needs.
+    fn match_runs(&mut self, name: &BranchName) {
+        let Some(target) = self.queue.targets.get(name) else { return };
+        let Some(walk) = self.walk(name) else { return };
+        let useless: Vec<RunId> = target
+            .runs
+            .iter()
+            .filter(|(_, run)| run.gate_id != walk.gate_id || !walk.may_need(run.request, run.tree))
+            .map(|(id, _)| id.clone())
+            .collect();
+        useless.into_iter().for_each(|run| self.emit(Fact::RunDropped { run }));
+        let window = self.queue.targets.get(name).map_or(1, |t| t.window(self.policy)) as usize;
+        for place in walk.places.iter().filter(|p| p.carries()).take(window) {
+            if let Standing::Untested { commit, tree } = place.standing {
+                self.test(name, place, commit, tree);
+            }
+        }
+    }
+
+    fn test(&mut self, name: &BranchName, place: &Place, candidate: CommitId, tree: TreeId) {
+        let Some(target) = self.queue.targets.get(name) else { return };
+        let Ok(gate) = target.gate(self.policy) else { return };
+        let gate_id = gate.id();
+        if target.runs.values().any(|r| r.tree == tree && r.gate_id == gate_id) {
+            return;
+        }
+        let attempt = target.verdicts.get(&(tree, gate_id.clone())).map_or(1, |v| v.lost + 1);
+        let text = format!("{}-{}-{}-{attempt}", place.request, candidate.short(), gate_id);
+        let Ok(run) = RunId::new(text) else { return };
+        let (request, base, behind) = (place.request, place.base, place.behind.clone());
+        self.emit(Fact::Testing { request, run, candidate, tree, base, behind, attempt, gate });
+    }
+
+    /// Publishes what has changed in what requests wait for.
+    fn explain_waits(&mut self) {
+        let mut changed: Vec<(RequestId, Vec<Blocker>)> = Vec::new();
+        let names: Vec<BranchName> = self.queue.targets.keys().cloned().collect();
+        for name in names {
+            let walk = self.walk(&name);
+            for place in walk.iter().flat_map(|w| &w.places) {
+                changed.push((place.request, self.queue.blockers_in_stack(&name, place)));
+            }
+        }
+        let waiting = self
+            .queue
+            .index
+            .dependents
+            .iter()
+            .filter(|r| self.queue.live.get(r).is_some_and(|r| r.is_waiting()));
+        changed.extend(waiting.map(|r| (*r, self.queue.blockers_of_dependent(*r))));
+        for (request, blockers) in changed {
+            if self.queue.live.get(&request).is_some_and(|r| r.blockers != blockers) {
+                self.emit(Fact::Blocked { request, blockers });
+            }
+        }
+    }
+}
+
+impl Walk {
+    /// Whether a run of `tree` for `request` can still be of use. Where the stack is not assembled
+    /// yet nobody knows, and the run goes on.
+    fn may_need(&self, request: RequestId, tree: TreeId) -> bool {
+        self.places.iter().any(|p| match p.standing {
+            Standing::Untested { tree: wanted, .. } => wanted == tree,
+            Standing::Unassembled => p.request == request,
+            Standing::Green { .. }
+            | Standing::Conflict
+            | Standing::Red { .. }
+            | Standing::GivenUp { .. }
+            | Standing::Without(_) => false,
+        })
+    }
+}
+
+impl Queue {
+    fn blockers_in_stack(&self, name: &BranchName, place: &Place) -> Vec<Blocker> {
+        if place.is_settled() {
+            return Vec::new();
+        }
+        match place.standing {
+            Standing::Conflict => self.conflict_blockers(name, place),
+            Standing::Red { .. } | Standing::GivenUp { .. } => self.suspicion_blockers(place),
+            Standing::Without(other) => vec![self.dependency_blocker(other)],
+            Standing::Unassembled | Standing::Untested { .. } | Standing::Green { .. } => Vec::new(),
+        }
+    }
+
+    fn conflict_blockers(&self, name: &BranchName, place: &Place) -> Vec<Blocker> {
+        let assembly = self.targets.get(name).and_then(|t| t.assemblies.get(&(place.base, place.request)));
+        let Some(Assembly::Conflict { paths, .. }) = assembly else { return Vec::new() };
+        let touches = |r: &&RequestId| {
+            self.live
+                .get(r)
+                .and_then(|r| r.custody())
+                .is_some_and(|c| c.files.iter().any(|f| paths.contains(f)))
+        };
+        let mut others: Vec<RequestId> = place.behind.iter().filter(touches).copied().collect();
+        if others.is_empty() {
+            others.extend(place.behind.last());
+        }
+        let blocker = |other: RequestId| {
+            let label = self.live.get(&other).map(|r| r.label()).unwrap_or_default();
+            Blocker {
+                kind: BlockerKind::TextualConflict,
+                with: Some(other.to_string()),
+                paths: paths.clone(),
+                until: format!(
+                    "{other} has landed (then this one fails with the conflict) or left the queue"
+                ),
+                reason: format!(
+                    "does not merge with {other} ({label}), which is ahead of it: {}",
+                    paths.join(", ")
+                ),
+            }
+        };
+        others.into_iter().map(blocker).collect()
+    }
+
+    fn suspicion_blockers(&self, place: &Place) -> Vec<Blocker> {
+        let ahead: Vec<String> = place.behind.iter().map(ToString::to_string).collect();
+        let list = ahead.join(", ");
+        vec![Blocker {
+            kind: BlockerKind::SemanticConflict,
+            with: ahead.last().cloned(),
+            paths: Vec::new(),
+            until: format!(
+                "{list} landed or left the queue; if one of them leaves, this one is tested again without it"
+            ),
+            reason: format!(
+                "the gate is red on top of {list}: whose fault it is shows when they are decided"
+            ),
+        }]
+    }
+
+    fn dependency_blocker(&self, other: RequestId) -> Blocker {
+        let label = self.live.get(&other).map(|r| r.label()).unwrap_or_default();
+        Blocker {
+            kind: BlockerKind::Dependency,
+            with: Some(other.to_string()),
+            paths: Vec::new(),
+            until: format!("{other} has landed"),
+            reason: format!("depends on {other} ({label})"),
+        }
+    }
+
+    /// What a waiting request with dependencies waits for, besides its turn.
+    fn blockers_of_dependent(&self, request: RequestId) -> Vec<Blocker> {
+        if let Some(cycle) = self.cycle_of(request) {
+            let mut names: Vec<String> = cycle.iter().map(ToString::to_string).collect();
+            names.push(request.to_string());
+            return vec![Blocker {
+                kind: BlockerKind::Cycle,
+                with: names.get(1).cloned(),
+                paths: Vec::new(),
+                until: "one of them is withdrawn and announced again without that dependency".to_owned(),
+                reason: format!("depends on itself: {}", names.join(" needs ")),
+            }];
+        }
+        let Some(live) = self.live.get(&request) else { return Vec::new() };
+        let mut blockers = Vec::new();
+        for name in &live.announcement.depends_on {
+            match self.need(request, name) {
+                Need::Landed => {}
+                Need::Pending(others) => {
+                    let stacked = |r: &RequestId| self.targets.values().any(|t| t.stack.contains(r));
+                    let waiting = others.into_iter().filter(|r| !stacked(r));
+                    blockers.extend(waiting.map(|r| self.dependency_blocker(r)));
+                }
+                Need::Unknown => blockers.push(Blocker {
+                    kind: BlockerKind::Dependency,
+                    with: Some(name.clone()),
+                    paths: Vec::new(),
+                    until: format!("`{name}` is announced and has landed"),
+                    reason: format!("depends on `{name}`, which nobody has announced"),
+                }),
+            }
+        }
+        blockers
+    }
+
+    /// The last requests that landed changes to `paths`, newest first.
+    fn landed_on_paths(&self, name: &BranchName, paths: &[String]) -> Vec<String> {
+        let landed = self.ended.iter().rev().filter(|(_, e)| {
+            e.target == *name
+                && matches!(e.ending, crate::state::Ending::Landed { .. })
+                && e.files.iter().any(|f| paths.contains(f))
+        });
+        landed
+            .take(3)
+            .map(|(id, e)| format!("{id} ({} by {})", e.announcement.branch, e.announcement.agent))
+            .collect()
+    }
+}

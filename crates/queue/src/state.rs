@@ -1,0 +1,446 @@
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::{Deserialize, Serialize};
+use yardmaster_protocol::{
+    Announcement, Assembly, Blocker, BranchName, ChangeSize, CommitId, Failure, Gate, GateId, IntakeSeq,
+    Landing, Millis, Project, RequestId, RunId, RunOutcome, TreeId,
+};
+
+use crate::policy::{GateRule, Policy};
+
+/// Ended requests that are remembered, to recognise what comes again and to answer questions.
+pub(crate) const ENDED_KEPT: usize = 10_000;
+/// Message sequences that are remembered as answered.
+const TAKEN_KEPT: usize = 50_000;
+/// Verdicts that are remembered per target.
+pub(crate) const VERDICTS_KEPT: usize = 4_096;
+
+/// The state of the queue: nothing but the journal's facts, applied.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub struct Queue {
+    pub(crate) now: Millis,
+    pub(crate) last_request: u64,
+    pub(crate) live: BTreeMap<RequestId, Request>,
+    pub(crate) ended: BTreeMap<RequestId, Ended>,
+    pub(crate) taken: Taken,
+    pub(crate) targets: BTreeMap<BranchName, Target>,
+    pub(crate) remote_lost: Option<String>,
+    pub(crate) counts: Counts,
+    #[serde(skip)]
+    pub(crate) index: Index,
+}
+
+/// How many requests ended how, since the journal began.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Counts {
+    pub(crate) landed: u64,
+    pub(crate) failed: u64,
+}
+
+/// Messages that have been answered, by stream sequence.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Taken {
+    /// Everything up to here counts as answered.
+    floor: u64,
+    above: BTreeSet<IntakeSeq>,
+}
+
+impl Taken {
+    pub(crate) fn contains(&self, seq: IntakeSeq) -> bool {
+        seq.0 <= self.floor || self.above.contains(&seq)
+    }
+
+    pub(crate) fn insert(&mut self, seq: IntakeSeq) {
+        if !self.contains(seq) {
+            self.above.insert(seq);
+        }
+        while self.above.contains(&IntakeSeq(self.floor + 1)) || self.above.len() > TAKEN_KEPT {
+            let Some(lowest) = self.above.pop_first() else { break };
+            self.floor = self.floor.max(lowest.0);
+        }
+    }
+}
+
+/// A request that has not ended.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Request {
+    pub(crate) target: BranchName,
+    pub(crate) announcement: Box<Announcement>,
+    pub(crate) traceparent: Option<String>,
+    pub(crate) intake: IntakeSeq,
+    pub(crate) published: Millis,
+    pub(crate) arrived: Millis,
+    pub(crate) events: u32,
+    pub(crate) phase: Phase,
+    pub(crate) blockers: Vec<Blocker>,
+}
+
+/// Where a live request is.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Phase {
+    /// Announced; its head is not in custody yet.
+    Arriving,
+    /// In custody, waiting for its turn.
+    Waiting(Custody),
+    /// In the stack, with a place that it keeps.
+    Stacked(Custody),
+}
+
+/// What is known of a head in custody.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Custody {
+    pub(crate) head: CommitId,
+    pub(crate) merge_base: CommitId,
+    pub(crate) size: ChangeSize,
+    pub(crate) files: Vec<String>,
+}
+
+impl Request {
+    pub(crate) fn custody(&self) -> Option<&Custody> {
+        match &self.phase {
+            Phase::Arriving => None,
+            Phase::Waiting(custody) | Phase::Stacked(custody) => Some(custody),
+        }
+    }
+
+    pub(crate) fn head(&self) -> Option<CommitId> {
+        self.custody().map(|c| c.head).or(self.announcement.commit)
+    }
+
+    pub(crate) fn is_waiting(&self) -> bool {
+        matches!(self.phase, Phase::Waiting(_))
+    }
+
+    /// `roy/req-7 by roy`
+    pub(crate) fn label(&self) -> String {
+        format!("{} by {}", self.announcement.branch, self.announcement.agent)
+    }
+}
+
+/// A request that has ended, as long as it is remembered.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Ended {
+    pub(crate) target: BranchName,
+    pub(crate) announcement: Box<Announcement>,
+    pub(crate) head: Option<CommitId>,
+    pub(crate) files: Vec<String>,
+    pub(crate) arrived: Millis,
+    pub(crate) at: Millis,
+    /// How it ended.
+    pub ending: Ending,
+}
+
+/// How a request ended.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "ending", rename_all = "snake_case")]
+pub enum Ending {
+    /// On the target.
+    Landed {
+        /// Its commit, unless there was nothing to merge.
+        commit: Option<CommitId>,
+        /// The run behind it.
+        run: Option<RunId>,
+    },
+    /// It could not land.
+    Failed {
+        /// Why.
+        failure: Box<Failure>,
+    },
+    /// Taken back.
+    Withdrawn {
+        /// By whom.
+        by: String,
+    },
+    /// Replaced by a newer head.
+    Superseded {
+        /// By which request.
+        by: RequestId,
+    },
+}
+
+/// One branch that requests land on.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Target {
+    pub(crate) tip: Option<CommitId>,
+    pub(crate) tree: Option<TreeId>,
+    pub(crate) project: Result<Project, String>,
+    pub(crate) stack: Vec<RequestId>,
+    pub(crate) window: Option<u32>,
+    #[serde(with = "pairs")]
+    pub(crate) assemblies: BTreeMap<(CommitId, RequestId), Assembly>,
+    #[serde(with = "pairs")]
+    pub(crate) verdicts: BTreeMap<(TreeId, GateId), Verdict>,
+    pub(crate) runs: BTreeMap<RunId, Run>,
+    pub(crate) landing: Option<Landing>,
+    /// The remote refused a push of several: until one lands, one at a time.
+    pub(crate) one_at_a_time: bool,
+}
+
+impl Default for Target {
+    fn default() -> Self {
+        Target {
+            tip: None,
+            tree: None,
+            project: Ok(Project::default()),
+            stack: Vec::new(),
+            window: None,
+            assemblies: BTreeMap::new(),
+            verdicts: BTreeMap::new(),
+            runs: BTreeMap::new(),
+            landing: None,
+            one_at_a_time: false,
+        }
+    }
+}
+
+impl Target {
+    /// The gate that candidates for this target are judged by, or why there is none.
+    pub(crate) fn gate(&self, policy: &Policy) -> Result<Gate, String> {
+        match (&policy.gate, &self.project) {
+            (GateRule::Fixed(gate), _) => Ok(gate.clone()),
+            (GateRule::FromTarget, Err(why)) => Err(why.clone()),
+            (GateRule::FromTarget, Ok(Project { gate: Some(gate) })) => Ok(gate.clone()),
+            (GateRule::FromTarget, Ok(Project { gate: None })) => {
+                Err("no gate is configured: `.yardmaster.toml` at the tip of the target has no `[gate]`"
+                    .to_owned())
+            }
+        }
+    }
+
+    pub(crate) fn window(&self, policy: &Policy) -> u32 {
+        let least = policy.window_min.max(1);
+        self.window.unwrap_or(policy.window_max).clamp(least, policy.window_max.max(least))
+    }
+
+    pub(crate) fn is_landing(&self, request: RequestId) -> bool {
+        self.landing.as_ref().is_some_and(|l| l.requests.iter().any(|(r, _)| *r == request))
+    }
+}
+
+/// What a gate said of a tree.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Verdict {
+    /// Green, Red or TimedOut; Lost only counts.
+    pub(crate) outcome: RunOutcome,
+    pub(crate) run: RunId,
+    /// Whose candidate was tested.
+    pub(crate) request: RequestId,
+    pub(crate) candidate: CommitId,
+    pub(crate) ms: u64,
+    pub(crate) at: Millis,
+    /// Runs of this tree that were lost so far.
+    pub(crate) lost: u32,
+}
+
+/// A run that was asked for and has not ended.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Run {
+    pub(crate) request: RequestId,
+    pub(crate) candidate: CommitId,
+    pub(crate) tree: TreeId,
+    pub(crate) base: CommitId,
+    pub(crate) gate: Gate,
+    pub(crate) gate_id: GateId,
+    pub(crate) attempt: u32,
+}
+
+/// Found again from the rest; never written down.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Index {
+    /// Live requests by target and branch.
+    pub(crate) by_branch: BTreeMap<(BranchName, BranchName), BTreeSet<RequestId>>,
+    /// Live requests by requirement and by branch.
+    pub(crate) by_name: BTreeMap<String, BTreeSet<RequestId>>,
+    /// Live requests that are in custody and depend on something.
+    pub(crate) dependents: BTreeSet<RequestId>,
+    /// Messages of arriving requests.
+    pub(crate) arriving: BTreeMap<IntakeSeq, RequestId>,
+    /// Ended requests by target and branch.
+    pub(crate) ended_by_branch: BTreeMap<(BranchName, BranchName), BTreeSet<RequestId>>,
+    /// The latest landed request by requirement and by branch.
+    pub(crate) landed_names: BTreeMap<String, RequestId>,
+    /// Branches with more than one request in custody.
+    pub(crate) crowded: BTreeSet<(BranchName, BranchName)>,
+}
+
+impl Queue {
+    /// An empty queue, before the first fact.
+    pub fn new() -> Queue {
+        Queue::default()
+    }
+
+    /// The state as bytes, for a snapshot.
+    ///
+    /// # Errors
+    /// When the state cannot be written as JSON, which is a bug.
+    pub fn to_snapshot(&self) -> Result<Vec<u8>, serde_json::Error> {
+        serde_json::to_vec(self)
+    }
+
+    /// The state from a snapshot's bytes.
+    ///
+    /// # Errors
+    /// When the bytes are no state of this version.
+    pub fn from_snapshot(bytes: &[u8]) -> Result<Queue, serde_json::Error> {
+        let mut queue: Queue = serde_json::from_slice(bytes)?;
+        queue.build_index();
+        Ok(queue)
+    }
+
+    /// Whether a message needs no answer any more.
+    pub fn is_answered(&self, seq: IntakeSeq) -> bool {
+        self.taken.contains(seq)
+    }
+
+    /// An ended request, as long as it is remembered.
+    pub fn ended(&self, request: RequestId) -> Option<&Ended> {
+        self.ended.get(&request)
+    }
+
+    /// Requests whose heads must stay in custody.
+    pub fn in_custody(&self) -> impl Iterator<Item = RequestId> + '_ {
+        self.live.keys().copied()
+    }
+
+    /// Commits of a push whose outcome is open, for the next look at `target`.
+    pub fn landing_commits(&self, target: &BranchName) -> Vec<CommitId> {
+        let landing = self.targets.get(target).and_then(|t| t.landing.as_ref());
+        landing.map(|l| l.requests.iter().map(|(_, commit)| *commit).collect()).unwrap_or_default()
+    }
+
+    /// The tip that is known of `target`.
+    pub fn tip(&self, target: &BranchName) -> Option<CommitId> {
+        self.targets.get(target).and_then(|t| t.tip)
+    }
+
+    /// Why `target` cannot test or land now.
+    pub fn hold(&self, target: &BranchName, policy: &Policy) -> Option<String> {
+        if let Some(why) = &self.remote_lost {
+            return Some(format!("the remote does not answer: {why}"));
+        }
+        match self.targets.get(target) {
+            Some(t) if t.tip.is_some() => t.gate(policy).err(),
+            _ => Some("the target has not been seen on the remote yet".to_owned()),
+        }
+    }
+
+    /// How many requests have not ended.
+    pub fn pending(&self) -> usize {
+        self.live.len()
+    }
+
+    pub(crate) fn build_index(&mut self) {
+        self.index = Index::default();
+        let live: Vec<RequestId> = self.live.keys().copied().collect();
+        for id in live {
+            self.index_live(id);
+        }
+        let ended: Vec<RequestId> = self.ended.keys().copied().collect();
+        for id in ended {
+            self.index_ended(id);
+        }
+    }
+
+    pub(crate) fn index_live(&mut self, id: RequestId) {
+        let Some(request) = self.live.get(&id) else { return };
+        let a = &request.announcement;
+        let key = (request.target.clone(), a.branch.clone());
+        for name in [a.requirement.as_str(), a.branch.as_str()] {
+            self.index.by_name.entry(name.to_owned()).or_default().insert(id);
+        }
+        self.index.by_branch.entry(key.clone()).or_default().insert(id);
+        match request.phase {
+            Phase::Arriving => {
+                self.index.arriving.insert(request.intake, id);
+            }
+            Phase::Waiting(_) | Phase::Stacked(_) => {
+                self.index.arriving.remove(&request.intake);
+                if !a.depends_on.is_empty() {
+                    self.index.dependents.insert(id);
+                }
+                let on_branch = self.index.by_branch.get(&key).into_iter().flatten();
+                let in_custody =
+                    on_branch.filter(|r| self.live.get(r).is_some_and(|r| r.custody().is_some()));
+                if in_custody.count() > 1 {
+                    self.index.crowded.insert(key);
+                }
+            }
+        }
+    }
+
+    pub(crate) fn unindex_live(&mut self, id: RequestId, request: &Request) {
+        let a = &request.announcement;
+        for name in [a.requirement.as_str(), a.branch.as_str()] {
+            if let Some(set) = self.index.by_name.get_mut(name) {
+                set.remove(&id);
+                if set.is_empty() {
+                    self.index.by_name.remove(name);
+                }
+            }
+        }
+        let key = (request.target.clone(), a.branch.clone());
+        if let Some(set) = self.index.by_branch.get_mut(&key) {
+            set.remove(&id);
+            if set.len() < 2 {
+                self.index.crowded.remove(&key);
+            }
+            if set.is_empty() {
+                self.index.by_branch.remove(&key);
+            }
+        }
+        self.index.dependents.remove(&id);
+        self.index.arriving.remove(&request.intake);
+    }
+
+    pub(crate) fn index_ended(&mut self, id: RequestId) {
+        let Some(ended) = self.ended.get(&id) else { return };
+        let a = &ended.announcement;
+        let key = (ended.target.clone(), a.branch.clone());
+        self.index.ended_by_branch.entry(key).or_default().insert(id);
+        if matches!(ended.ending, Ending::Landed { .. }) {
+            for name in [a.requirement.as_str(), a.branch.as_str()] {
+                self.index.landed_names.insert(name.to_owned(), id);
+            }
+        }
+    }
+
+    pub(crate) fn unindex_ended(&mut self, id: RequestId, ended: &Ended) {
+        let a = &ended.announcement;
+        let key = (ended.target.clone(), a.branch.clone());
+        if let Some(set) = self.index.ended_by_branch.get_mut(&key) {
+            set.remove(&id);
+            if set.is_empty() {
+                self.index.ended_by_branch.remove(&key);
+            }
+        }
+        for name in [a.requirement.as_str(), a.branch.as_str()] {
+            if self.index.landed_names.get(name) == Some(&id) {
+                self.index.landed_names.remove(name);
+            }
+        }
+    }
+}
+
+/// Maps whose keys are no strings, as lists of pairs.
+mod pairs {
+    use std::collections::BTreeMap;
+
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    pub(super) fn serialize<K: Serialize, V: Serialize, S: Serializer>(
+        map: &BTreeMap<K, V>,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(map.iter())
+    }
+
+    pub(super) fn deserialize<'de, K, V, D>(deserializer: D) -> Result<BTreeMap<K, V>, D::Error>
+    where
+        K: Deserialize<'de> + Ord,
+        V: Deserialize<'de>,
+        D: Deserializer<'de>,
+    {
+        Ok(Vec::<(K, V)>::deserialize(deserializer)?.into_iter().collect())
+    }
+}

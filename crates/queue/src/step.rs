@@ -1,0 +1,381 @@
+use yardmaster_protocol::{
+    AgentName, Announcement, BranchName, CommitId, Entry, Event, Fact, GateEvidence, Incoming, Inspection,
+    IntakeSeq, LandOutcome, Landing, Millis, Project, Refusal, RefusalCode, RequestId, RunReport, Sighting,
+    Withdrawal, agent_of_subject,
+};
+
+use crate::failure;
+use crate::input::Input;
+use crate::policy::Policy;
+use crate::state::{Custody, Ending, Queue};
+
+const PAYLOAD_SHOWN: usize = 1_024;
+
+/// An event and the fact that caused it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Projected {
+    /// Index of the fact in its entry.
+    pub index: u32,
+    /// What is published.
+    pub event: Event,
+    /// The trace that the request came with.
+    pub traceparent: Option<String>,
+}
+
+/// What one input meant.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Step {
+    /// The facts, already applied; to be journalled before anything else is done about them.
+    pub entry: Entry,
+    /// The events that they cause, to be published once they are journalled.
+    pub events: Vec<Projected>,
+}
+
+impl Queue {
+    /// What `input` means, as facts, applied at once. No news (late, double, about something
+    /// forgotten): no facts.
+    pub fn step(&mut self, now: Millis, policy: &Policy, input: Input) -> Step {
+        let mut act = Act::begin(self, now, policy);
+        let is_look = matches!(input, Input::Seen { .. });
+        match input {
+            Input::Message { intake, subject, published, traceparent, payload } => {
+                act.message(intake, subject, published, traceparent, &payload);
+            }
+            Input::Withdraw { request, by } => act.withdraw(request, by, None),
+            Input::Inspected(found) => {
+                act.remote_answers();
+                found.into_iter().for_each(|(request, inspection)| act.inspected(request, inspection));
+            }
+            Input::Seen { target, known, sighting, project } => {
+                act.remote_answers();
+                if act.queue.tip(&target) == known {
+                    act.seen(&target, &sighting, project);
+                    act.landing_is_overtaken(&target);
+                }
+            }
+            Input::RemoteSilent { why } => act.remote_is_silent(why),
+            Input::Assembled { target, merges } => act.assembled(&target, merges),
+            Input::RunEnded(report) => act.run_ended(report),
+            Input::LandEnded { target, to, outcome, project } => {
+                act.land_ended(&target, to, outcome, project)
+            }
+        }
+        if is_look || act.has_consequences() {
+            act.settle();
+        }
+        act.finish()
+    }
+}
+
+/// One step under way: facts are applied as they are found.
+pub(crate) struct Act<'a> {
+    pub(crate) queue: &'a mut Queue,
+    pub(crate) policy: &'a Policy,
+    at: Millis,
+    facts: Vec<Fact>,
+    events: Vec<Projected>,
+}
+
+impl<'a> Act<'a> {
+    fn begin(queue: &'a mut Queue, now: Millis, policy: &'a Policy) -> Self {
+        let at = now.max(queue.now);
+        Act { queue, policy, at, facts: Vec::new(), events: Vec::new() }
+    }
+
+    fn finish(self) -> Step {
+        self.queue.assert_invariants();
+        Step { entry: Entry { at: self.at, facts: self.facts }, events: self.events }
+    }
+
+    pub(crate) fn emit(&mut self, fact: Fact) {
+        let index = u32::try_from(self.facts.len()).unwrap_or(u32::MAX);
+        self.events.extend(self.queue.apply(self.at, &fact).map(|e| e.at(index)));
+        self.facts.push(fact);
+    }
+
+    /// An announcement alone decides nothing until its head is in custody.
+    fn has_consequences(&self) -> bool {
+        !self.facts.iter().all(|f| matches!(f, Fact::Announced { .. } | Fact::Refused { .. }))
+    }
+
+    pub(crate) fn facts_so_far(&self) -> usize {
+        self.facts.len()
+    }
+
+    fn message(
+        &mut self,
+        intake: IntakeSeq,
+        subject: String,
+        published: Millis,
+        traceparent: Option<String>,
+        payload: &[u8],
+    ) {
+        if self.queue.taken.contains(intake) || self.queue.index.arriving.contains_key(&intake) {
+            return;
+        }
+        let understood = Incoming::parse(payload).and_then(|incoming| {
+            self.allowed(&subject, &incoming)?;
+            Ok(incoming)
+        });
+        match understood {
+            Err(refusal) => self.refuse(intake, subject, refusal, payload),
+            Ok(Incoming::ReadyToMerge(announcement)) => {
+                let target =
+                    announcement.target.clone().unwrap_or_else(|| self.policy.default_target.clone());
+                let request = RequestId(self.queue.last_request + 1);
+                self.emit(Fact::Announced { request, intake, target, published, traceparent, announcement });
+            }
+            Ok(Incoming::Withdraw(withdrawal)) => match self.to_withdraw(&withdrawal) {
+                Ok(request) => self.withdraw(request, withdrawal.agent.to_string(), Some(intake)),
+                Err(refusal) => self.refuse(intake, subject, refusal, payload),
+            },
+        }
+    }
+
+    fn refuse(&mut self, intake: IntakeSeq, subject: String, refusal: Refusal, payload: &[u8]) {
+        let shown = &payload[..payload.len().min(PAYLOAD_SHOWN)];
+        let payload = String::from_utf8_lossy(shown).into_owned();
+        self.emit(Fact::Refused { intake, subject, refusal, payload });
+    }
+
+    fn allowed(&self, subject: &str, incoming: &Incoming) -> Result<(), Refusal> {
+        let agent = match incoming {
+            Incoming::ReadyToMerge(a) => &a.agent,
+            Incoming::Withdraw(w) => &w.agent,
+        };
+        if self.policy.bind_agent_to_subject {
+            check_agent(subject, agent)?;
+        }
+        match incoming {
+            Incoming::ReadyToMerge(a) => self.admissible(a),
+            Incoming::Withdraw(_) => Ok(()),
+        }
+    }
+
+    fn admissible(&self, announcement: &Announcement) -> Result<(), Refusal> {
+        let target = announcement.target.as_ref().unwrap_or(&self.policy.default_target);
+        if !self.policy.targets.contains(target) {
+            let served: Vec<&str> = self.policy.targets.iter().map(BranchName::as_str).collect();
+            let message =
+                format!("target `{target}` is not served here: this queue lands on {}", served.join(", "));
+            return Err(Refusal::field(RefusalCode::UnknownTarget, "merge_info.target", message));
+        }
+        if announcement.branch == *target {
+            let message =
+                format!("branch `{target}` is the target itself: announce the branch that your work is on");
+            return Err(Refusal::field(RefusalCode::BadValue, "merge_info.branch", message));
+        }
+        if self.queue.live.len() >= self.policy.max_pending {
+            let message = format!(
+                "{} requests are pending already, which is the limit: announce again when some have landed",
+                self.queue.live.len()
+            );
+            return Err(Refusal::new(RefusalCode::QueueFull, message));
+        }
+        Ok(())
+    }
+
+    /// The newest live request that a withdrawal means.
+    fn to_withdraw(&self, withdrawal: &Withdrawal) -> Result<RequestId, Refusal> {
+        let fits = |(id, r): &(&RequestId, &crate::state::Request)| {
+            r.announcement.branch == withdrawal.branch
+                && r.announcement.agent == withdrawal.agent
+                && withdrawal.request.is_none_or(|wanted| wanted == **id)
+        };
+        let found = self.queue.live.iter().filter(fits).map(|(id, _)| *id).next_back();
+        let id = found.ok_or_else(|| {
+            Refusal::new(
+                RefusalCode::NothingToWithdraw,
+                format!("nothing of `{}` by {} is pending", withdrawal.branch, withdrawal.agent),
+            )
+        })?;
+        if self.is_landing(id) {
+            let message = format!("{id} is being pushed at this moment: it is too late to withdraw it");
+            return Err(Refusal::new(RefusalCode::NothingToWithdraw, message));
+        }
+        Ok(id)
+    }
+
+    fn is_landing(&self, id: RequestId) -> bool {
+        self.queue.targets.values().any(|t| t.is_landing(id))
+    }
+
+    fn withdraw(&mut self, request: RequestId, by: String, intake: Option<IntakeSeq>) {
+        if self.queue.live.contains_key(&request) && !self.is_landing(request) {
+            self.emit(Fact::Withdrawn { request, by, intake });
+        }
+    }
+
+    fn remote_answers(&mut self) {
+        if self.queue.remote_lost.is_some() {
+            self.emit(Fact::RemoteBack);
+        }
+    }
+
+    fn remote_is_silent(&mut self, why: String) {
+        if self.queue.remote_lost.is_none() {
+            self.emit(Fact::RemoteLost { why });
+        }
+    }
+
+    fn inspected(&mut self, request: RequestId, inspection: Inspection) {
+        let Some(live) = self.queue.live.get(&request).filter(|r| r.custody().is_none()) else { return };
+        let announced = live.announcement.commit;
+        let head = match &inspection {
+            Inspection::Pinned { head, .. } => Some(*head),
+            Inspection::BranchMissing | Inspection::HeadMoved { .. } | Inspection::Unusable { .. } => {
+                announced
+            }
+        };
+        if let Some(of) = self.known_as(request, head) {
+            self.emit(Fact::Repeated { request, of });
+            return;
+        }
+        match inspection {
+            Inspection::Pinned { head, merge_base, size, files, contained } => {
+                self.pin(request, Custody { head, merge_base, size, files }, contained);
+            }
+            Inspection::BranchMissing => self.fail(request, failure::branch_missing(live)),
+            Inspection::HeadMoved { found } => self.fail(request, failure::head_changed(live, found)),
+            Inspection::Unusable { why } => self.fail(request, failure::unusable(live, &why)),
+        }
+    }
+
+    /// The request that an arriving announcement repeats: the same (target, branch, head), pending or
+    /// landed; or ended otherwise, if it was announced before that end could be known. Without a head
+    /// any request of the branch counts, since its work is in custody.
+    fn known_as(&self, request: RequestId, head: Option<CommitId>) -> Option<RequestId> {
+        let live = self.queue.live.get(&request)?;
+        let key = (live.target.clone(), live.announcement.branch.clone());
+        let same = |other: Option<CommitId>| head.is_none() || other == head;
+        let pending = self.queue.index.by_branch.get(&key).into_iter().flatten().rev().find(|id| {
+            let other = self.queue.live.get(id).and_then(|r| r.custody());
+            **id != request && other.is_some_and(|c| same(Some(c.head)))
+        });
+        let ended = || {
+            self.queue.index.ended_by_branch.get(&key).into_iter().flatten().rev().find(|id| {
+                self.queue.ended.get(id).is_some_and(|e| {
+                    let landed = matches!(e.ending, Ending::Landed { .. }) && head.is_some();
+                    same(e.head) && (landed || live.published <= e.at)
+                })
+            })
+        };
+        pending.or_else(ended).copied()
+    }
+
+    fn pin(&mut self, request: RequestId, custody: Custody, contained: bool) {
+        let Some(live) = self.queue.live.get(&request) else { return };
+        let (class, target) = (i64::from(live.announcement.class().0), live.target.clone());
+        let rank = (class, custody.size, live.published, request);
+        let position = self.queue.position_of(rank, &target, self.policy);
+        let Custody { head, merge_base, size, files } = custody;
+        self.emit(Fact::Pinned { request, head, merge_base, size, files, position });
+        let seen = self.queue.targets.get(&target).and_then(|t| Some((t.tip?, t.tree?)));
+        if let (true, Some((tip, tree))) = (contained, seen) {
+            let gate = GateEvidence { run: None, gate: None, seconds: 0.0, reused: false };
+            self.emit(Fact::Landed { request, commit: None, tree, base: tip, gate });
+        }
+    }
+
+    fn seen(&mut self, name: &BranchName, sighting: &Sighting, project: Result<Project, String>) {
+        let landing = self.queue.targets.get(name).and_then(|t| t.landing.clone());
+        let mut arrived = false;
+        if let Some(Landing { from, requests, .. }) = landing {
+            let mut base = from;
+            for (request, commit) in requests {
+                if sighting.contains.contains(&commit) {
+                    self.land(name, request, commit, base);
+                    arrived = true;
+                }
+                base = commit;
+            }
+        }
+        let target = self.queue.targets.get(name);
+        let is_news = target.is_none_or(|t| t.tip != Some(sighting.tip) || t.project != project);
+        if is_news || arrived {
+            let (tip, tree, movement) = (sighting.tip, sighting.tree, sighting.movement);
+            self.emit(Fact::TargetSeen { target: name.clone(), tip, tree, movement, project });
+        }
+    }
+
+    fn assembled(&mut self, name: &BranchName, merges: Vec<yardmaster_protocol::Assembled>) {
+        for merge in merges {
+            let known = self.queue.targets.get(name).is_none_or(|t| {
+                t.assemblies.contains_key(&(merge.base, merge.request)) || !t.stack.contains(&merge.request)
+            });
+            if !known {
+                let (request, base, assembly) = (merge.request, merge.base, merge.assembly);
+                self.emit(Fact::Assembled { request, base, assembly });
+            }
+        }
+    }
+
+    fn run_ended(&mut self, report: RunReport) {
+        if self.queue.targets.values().any(|t| t.runs.contains_key(&report.run)) {
+            self.emit(Fact::RunEnded { run: report.run, outcome: report.outcome, ms: report.ms });
+        }
+    }
+
+    fn land_ended(
+        &mut self,
+        name: &BranchName,
+        to: CommitId,
+        outcome: LandOutcome,
+        project: Result<Project, String>,
+    ) {
+        let current = self.queue.targets.get(name).and_then(|t| t.landing.as_ref());
+        if current.is_none_or(|l| l.to != to) {
+            return;
+        }
+        match outcome {
+            LandOutcome::Unknown { why } => self.remote_is_silent(why),
+            LandOutcome::Landed { seen } | LandOutcome::Moved { seen } => {
+                self.remote_answers();
+                self.seen(name, &seen, project);
+                self.give_up_landing(name, "the target had moved", false);
+            }
+            LandOutcome::Declined { why, seen } => {
+                self.remote_answers();
+                self.seen(name, &seen, project);
+                self.declined(name, &why);
+            }
+        }
+    }
+
+    fn declined(&mut self, name: &BranchName, why: &str) {
+        let Some(landing) = self.queue.targets.get(name).and_then(|t| t.landing.clone()) else { return };
+        self.give_up_landing(name, why, true);
+        if let [(request, commit)] = landing.requests[..]
+            && let Some(live) = self.queue.live.get(&request)
+        {
+            self.fail(request, failure::push_refused(live, commit, why));
+        }
+    }
+
+    /// A push that was decided on against another tip can only be refused.
+    fn landing_is_overtaken(&mut self, name: &BranchName) {
+        let overtaken = self
+            .queue
+            .targets
+            .get(name)
+            .is_some_and(|t| t.landing.as_ref().is_some_and(|l| t.tip.is_some_and(|tip| tip != l.from)));
+        if overtaken {
+            self.give_up_landing(name, "the target had moved", false);
+        }
+    }
+
+    fn give_up_landing(&mut self, name: &BranchName, why: &str, declined: bool) {
+        if self.queue.targets.get(name).is_some_and(|t| t.landing.is_some()) {
+            self.emit(Fact::LandingEnded { target: name.clone(), why: why.to_owned(), declined });
+        }
+    }
+}
+
+fn check_agent(subject: &str, agent: &AgentName) -> Result<(), Refusal> {
+    let refuse = |message: String| Refusal::field(RefusalCode::NotTheAgent, "merge_info.agent", message);
+    let token = agent_of_subject(subject).map_err(|e| refuse(e.to_string()))?;
+    if token != *agent {
+        return Err(refuse(format!("the subject belongs to `{token}`, but the message names `{agent}`")));
+    }
+    Ok(())
+}

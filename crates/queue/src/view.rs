@@ -1,0 +1,235 @@
+use yardmaster_protocol::{
+    Blocker, BranchName, Millis, Pressure, QueueReply, RequestId, RequestRow, RequestView, RunId, TargetView,
+};
+
+use crate::policy::Policy;
+use crate::state::{Ended, Ending, Phase, Queue, Request};
+use crate::walk::{Place, Standing, Walk};
+
+const ROWS: usize = 1_000;
+const ENDED_ROWS: usize = 20;
+const FILES_SHOWN: usize = 100;
+
+impl Queue {
+    /// The whole queue, for people and agents.
+    pub fn overview(&self, now: Millis, policy: &Policy) -> QueueReply {
+        let mut requests = Vec::new();
+        for name in self.targets.keys() {
+            let walk = self.walk(name, policy);
+            for (i, id) in self.landing_order(name, policy).into_iter().enumerate() {
+                requests.extend(self.row(id, Some(position(i)), walk.as_ref(), now));
+            }
+            let arriving = self.live.iter().filter(|(_, r)| r.phase == Phase::Arriving && r.target == *name);
+            requests.extend(arriving.filter_map(|(id, _)| self.row(*id, None, None, now)));
+            requests.truncate(ROWS);
+        }
+        let mut ended: Vec<(&RequestId, &Ended)> = self.ended.iter().collect();
+        ended.sort_by_key(|(id, e)| std::cmp::Reverse((e.at, **id)));
+        QueueReply {
+            targets: self.target_views(policy),
+            requests,
+            ended: ended.into_iter().take(ENDED_ROWS).map(|(id, e)| ended_row(*id, e)).collect(),
+            pressure: self.pressure(policy),
+        }
+    }
+
+    /// Every target as a line.
+    pub fn target_views(&self, policy: &Policy) -> Vec<TargetView> {
+        let pending = |name: &BranchName| self.live.values().filter(|r| r.target == *name).count();
+        let view = |name: &BranchName| {
+            let target = self.targets.get(name);
+            TargetView {
+                target: name.clone(),
+                tip: target.and_then(|t| t.tip),
+                window: target.map_or(policy.window_max, |t| t.window(policy)),
+                pending: count(pending(name)),
+                testing: count(target.map_or(0, |t| t.runs.len())),
+                hold: self.hold(name, policy),
+            }
+        };
+        policy.targets.iter().map(view).collect()
+    }
+
+    /// Landed and failed since the journal began.
+    pub fn totals(&self) -> (u64, u64) {
+        (self.counts.landed, self.counts.failed)
+    }
+
+    /// What agents should do about the length of the queue.
+    pub fn pressure(&self, policy: &Policy) -> Pressure {
+        let windows: usize = policy.targets.len() * policy.window_max.max(1) as usize;
+        match self.live.len() {
+            n if n > 8 * windows => Pressure::Stop,
+            n if n > 3 * windows => Pressure::Slow,
+            _ => Pressure::Steady,
+        }
+    }
+
+    /// The request that a person means: an id, or the newest of a branch or requirement.
+    pub fn find(&self, what: &str) -> Option<RequestId> {
+        if let Ok(id) = what.parse::<RequestId>() {
+            return (self.live.contains_key(&id) || self.ended.contains_key(&id)).then_some(id);
+        }
+        let live = self.index.by_name.get(what).and_then(|ids| ids.last().copied());
+        let named =
+            |e: &Ended| e.announcement.branch.as_str() == what || e.announcement.requirement.as_str() == what;
+        live.or_else(|| self.ended.iter().rev().find(|(_, e)| named(e)).map(|(id, _)| *id))
+    }
+
+    /// One request with everything that is known of it.
+    pub fn request(&self, id: RequestId, now: Millis, policy: &Policy) -> Option<RequestView> {
+        match (self.live.get(&id), self.ended.get(&id)) {
+            (Some(live), _) => Some(self.live_view(id, live, now, policy)),
+            (None, Some(ended)) => Some(ended_view(id, ended)),
+            (None, None) => None,
+        }
+    }
+
+    fn live_view(&self, id: RequestId, live: &Request, now: Millis, policy: &Policy) -> RequestView {
+        let walk = self.walk(&live.target, policy);
+        let order = self.landing_order(&live.target, policy);
+        let place = order.iter().position(|r| *r == id).map(position);
+        let (candidate, run) = self.latest_run(id, live, walk.as_ref());
+        let files = live.custody().map(|c| c.files.iter().take(FILES_SHOWN).cloned().collect());
+        RequestView {
+            row: self.row(id, place, walk.as_ref(), now).unwrap_or_else(|| bare_row(id, live, now)),
+            target: live.target.clone(),
+            head: live.head(),
+            files: files.unwrap_or_default(),
+            blockers: live.blockers.clone(),
+            candidate,
+            run,
+            commit: None,
+            failure: None,
+        }
+    }
+
+    fn latest_run(
+        &self,
+        id: RequestId,
+        live: &Request,
+        walk: Option<&Walk>,
+    ) -> (Option<yardmaster_protocol::CommitId>, Option<RunId>) {
+        let Some(target) = self.targets.get(&live.target) else { return (None, None) };
+        if let Some((run, asked)) = target.runs.iter().find(|(_, r)| r.request == id) {
+            return (Some(asked.candidate), Some(run.clone()));
+        }
+        let verdict = target.verdicts.values().filter(|v| v.request == id).max_by_key(|v| v.at);
+        let candidate = walk.and_then(|w| w.place(id)).and_then(|p| match p.standing {
+            Standing::Untested { commit, .. } | Standing::Green { commit, .. } => Some(commit),
+            _ => None,
+        });
+        (candidate.or(verdict.map(|v| v.candidate)), verdict.map(|v| v.run.clone()))
+    }
+
+    fn row(&self, id: RequestId, place: Option<u32>, walk: Option<&Walk>, now: Millis) -> Option<RequestRow> {
+        let live = self.live.get(&id)?;
+        let (state, note) = self.state_of(id, live, walk);
+        Some(RequestRow { state: state.to_owned(), note, position: place, ..bare_row(id, live, now) })
+    }
+
+    fn state_of(&self, id: RequestId, live: &Request, walk: Option<&Walk>) -> (&'static str, String) {
+        if let Some(blocker) = live.blockers.first() {
+            return ("blocked", blocker.reason.clone());
+        }
+        if live.phase == Phase::Arriving {
+            return ("arriving", "its head is being fetched".to_owned());
+        }
+        if self.targets.get(&live.target).is_some_and(|t| t.is_landing(id)) {
+            return ("landing", "green, being pushed".to_owned());
+        }
+        let Some(place) = walk.and_then(|w| w.place(id)) else {
+            return ("queued", "waits for its turn".to_owned());
+        };
+        let ahead = ahead_of(place);
+        match place.standing {
+            Standing::Unassembled => ("assembling", String::new()),
+            Standing::Untested { .. } => {
+                ("testing", if ahead.is_empty() { String::new() } else { format!("on top of {ahead}") })
+            }
+            Standing::Green { .. } => {
+                ("green", if ahead.is_empty() { String::new() } else { format!("waits for {ahead} to land") })
+            }
+            Standing::Conflict => ("blocked", format!("does not merge on top of {ahead}")),
+            Standing::Red { .. } | Standing::GivenUp { .. } => ("blocked", format!("red on top of {ahead}")),
+            Standing::Without(other) => ("blocked", format!("depends on {other}")),
+        }
+    }
+}
+
+impl Walk {
+    fn place(&self, id: RequestId) -> Option<&Place> {
+        self.places.iter().find(|p| p.request == id)
+    }
+}
+
+fn ahead_of(place: &Place) -> String {
+    let names: Vec<String> = place.behind.iter().rev().take(3).rev().map(ToString::to_string).collect();
+    let more = place.behind.len().saturating_sub(3);
+    if more > 0 { format!("{more} more, {}", names.join(", ")) } else { names.join(", ") }
+}
+
+fn bare_row(id: RequestId, live: &Request, now: Millis) -> RequestRow {
+    let a = &live.announcement;
+    RequestRow {
+        request: id,
+        agent: a.agent.clone(),
+        branch: a.branch.clone(),
+        requirement: a.requirement.clone(),
+        state: "queued".to_owned(),
+        position: None,
+        note: String::new(),
+        waited_ms: now.since(live.arrived),
+    }
+}
+
+fn ended_row(id: RequestId, ended: &Ended) -> RequestRow {
+    let a = &ended.announcement;
+    let (state, note) = match &ended.ending {
+        Ending::Landed { commit: Some(commit), .. } => ("landed", format!("as {}", commit.short())),
+        Ending::Landed { commit: None, .. } => ("landed", "nothing to merge".to_owned()),
+        Ending::Failed { failure } => {
+            ("failed", failure.evidence.message.lines().next().unwrap_or_default().to_owned())
+        }
+        Ending::Withdrawn { by } => ("withdrawn", format!("by {by}")),
+        Ending::Superseded { by } => ("superseded", format!("by {by}")),
+    };
+    RequestRow {
+        request: id,
+        agent: a.agent.clone(),
+        branch: a.branch.clone(),
+        requirement: a.requirement.clone(),
+        state: state.to_owned(),
+        position: None,
+        note,
+        waited_ms: ended.at.since(ended.arrived),
+    }
+}
+
+fn ended_view(id: RequestId, ended: &Ended) -> RequestView {
+    let blockers: Vec<Blocker> = Vec::new();
+    let (commit, run, failure) = match &ended.ending {
+        Ending::Landed { commit, run } => (*commit, run.clone(), None),
+        Ending::Failed { failure } => (None, failure.evidence.log.clone(), Some((**failure).clone())),
+        Ending::Withdrawn { .. } | Ending::Superseded { .. } => (None, None, None),
+    };
+    RequestView {
+        row: ended_row(id, ended),
+        target: ended.target.clone(),
+        head: ended.head,
+        files: ended.files.clone(),
+        blockers,
+        candidate: failure.as_ref().and_then(|f| f.evidence.candidate),
+        run,
+        commit,
+        failure,
+    }
+}
+
+fn position(index: usize) -> u32 {
+    count(index + 1)
+}
+
+fn count(n: usize) -> u32 {
+    u32::try_from(n).unwrap_or(u32::MAX)
+}

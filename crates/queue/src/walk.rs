@@ -1,0 +1,126 @@
+use std::collections::BTreeSet;
+
+use yardmaster_protocol::{Assembly, BranchName, CommitId, GateId, RequestId, RunOutcome, TreeId};
+
+use crate::policy::Policy;
+use crate::state::{Queue, Target};
+
+/// The stack of one target, read from the tip upwards.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Walk {
+    pub(crate) tip: CommitId,
+    pub(crate) gate_id: GateId,
+    pub(crate) places: Vec<Place>,
+}
+
+/// Where one stacked request stands.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Place {
+    pub(crate) request: RequestId,
+    /// What its candidate is assembled on.
+    pub(crate) base: CommitId,
+    /// The requests between the tip and `base`, lowest first.
+    pub(crate) behind: Vec<RequestId>,
+    pub(crate) standing: Standing,
+}
+
+/// What is known of a request's candidate on its base.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Standing {
+    /// It has not been assembled, or something below it has not.
+    Unassembled,
+    /// It does not merge.
+    Conflict,
+    /// There is no verdict yet.
+    Untested { commit: CommitId, tree: TreeId },
+    /// The gate passed this very tree.
+    Green { commit: CommitId, tree: TreeId },
+    /// The gate did not.
+    Red { tree: TreeId },
+    /// Runs of it were lost too often.
+    GivenUp { tree: TreeId },
+    /// It depends on a request in the stack that is not beneath it now.
+    Without(RequestId),
+}
+
+impl Place {
+    /// Whether those above it stand on it.
+    pub(crate) fn carries(&self) -> bool {
+        match self.standing {
+            Standing::Unassembled | Standing::Untested { .. } | Standing::Green { .. } => true,
+            Standing::Conflict | Standing::Red { .. } | Standing::GivenUp { .. } | Standing::Without(_) => {
+                false
+            }
+        }
+    }
+
+    /// Nothing undecided is beneath it: what it shows is its own.
+    pub(crate) fn is_settled(&self) -> bool {
+        self.behind.is_empty()
+    }
+}
+
+impl Queue {
+    /// Reads the stack; none while the target or its gate is not known.
+    pub(crate) fn walk(&self, name: &BranchName, policy: &Policy) -> Option<Walk> {
+        let target = self.targets.get(name)?;
+        let tip = target.tip?;
+        let gate = target.gate(policy).ok()?;
+        let gate_id = gate.id();
+        let no_gate = gate.steps.is_empty();
+        let stacked: BTreeSet<RequestId> = target.stack.iter().copied().collect();
+        let mut places = Vec::with_capacity(target.stack.len());
+        let (mut base, mut behind, mut known) = (tip, Vec::new(), true);
+        for &request in &target.stack {
+            let missing = self.needs_from(request, &stacked).into_iter().find(|r| !behind.contains(r));
+            let standing = match missing {
+                Some(other) => Standing::Without(other),
+                None if !known => Standing::Unassembled,
+                None => standing(target, base, request, &gate_id, no_gate, policy),
+            };
+            let place = Place { request, base, behind: behind.clone(), standing };
+            if place.carries() {
+                behind.push(request);
+            }
+            match place.standing {
+                Standing::Unassembled => known = false,
+                Standing::Untested { commit, .. } | Standing::Green { commit, .. } => base = commit,
+                Standing::Conflict
+                | Standing::Red { .. }
+                | Standing::GivenUp { .. }
+                | Standing::Without(_) => {}
+            }
+            places.push(place);
+        }
+        Some(Walk { tip, gate_id, places })
+    }
+}
+
+fn standing(
+    target: &Target,
+    base: CommitId,
+    request: RequestId,
+    gate_id: &GateId,
+    no_gate: bool,
+    policy: &Policy,
+) -> Standing {
+    let (commit, tree) = match target.assemblies.get(&(base, request)) {
+        None => return Standing::Unassembled,
+        Some(Assembly::Conflict { .. }) => return Standing::Conflict,
+        Some(Assembly::Clean { commit, tree, .. }) => (*commit, *tree),
+    };
+    if no_gate || commit == base {
+        return Standing::Green { commit, tree };
+    }
+    match target.verdicts.get(&(tree, gate_id.clone())) {
+        None => Standing::Untested { commit, tree },
+        Some(verdict) => match &verdict.outcome {
+            RunOutcome::Green => Standing::Green { commit, tree },
+            RunOutcome::Red { .. } | RunOutcome::TimedOut { .. } => Standing::Red { tree },
+            RunOutcome::Lost { .. } | RunOutcome::Cancelled if verdict.lost >= policy.max_lost_runs => {
+                Standing::GivenUp { tree }
+            }
+            RunOutcome::Lost { .. } | RunOutcome::Cancelled => Standing::Untested { commit, tree },
+        },
+    }
+}
