@@ -1,0 +1,12 @@
+//! A lane on a real repository and real processes.
+
+#[cfg(test)]
+mod crash;
+#[cfg(test)]
+mod limits;
+#[cfg(test)]
+mod logs;
+#[cfg(test)]
+mod verdicts;
+#[cfg(test)]
+mod world;
