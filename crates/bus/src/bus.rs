@@ -1,7 +1,18 @@
-use crate::{BusError, Client, Inbox, JobSource, JobTicket, Journal, Reports, ServiceRequests, Streams};
 use std::path::PathBuf;
-use tokio::sync::watch;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_nats::jetstream::{self, Context};
+use tokio::sync::{Mutex, watch};
 use yardmaster_protocol::{Event, GateJob, JournalPosition, RunReport};
+
+use crate::connect::{self, Connection};
+use crate::events::Published;
+use crate::names::Names;
+use crate::{
+    BusError, Client, Inbox, JobSource, JobTicket, Journal, Reports, ServiceRequests, Streams, events, jobs,
+    reports, service, streams,
+};
 
 /// Where NATS is and who we are there.
 #[derive(Debug, Clone)]
@@ -20,8 +31,8 @@ pub struct BusOptions {
     pub token: Option<String>,
     /// Copies of each stream that is created: 1, 3 or 5.
     pub replicas: usize,
-    /// How long `connect` goes on trying while nobody answers.
-    pub patience: std::time::Duration,
+    /// How long `connect` and `ensure_streams` go on trying while nobody answers.
+    pub patience: Duration,
 }
 
 impl Default for BusOptions {
@@ -34,100 +45,186 @@ impl Default for BusOptions {
             password: None,
             token: None,
             replicas: 1,
-            patience: std::time::Duration::from_secs(3),
+            patience: Duration::from_secs(3),
         }
     }
 }
 
-/// How the connection is.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Connection {
-    /// Up now.
-    pub up: bool,
-    /// How often it was lost so far.
-    pub losses: u64,
-    /// The latest trouble that the server told of, such as a permission violation.
-    pub trouble: Option<String>,
+/// The connection; cheap to clone. It reconnects by itself for ever.
+#[derive(Debug, Clone)]
+pub struct Bus {
+    pub(crate) inner: Arc<Inner>,
 }
 
-/// The connection; cheap to clone.
-#[derive(Debug, Clone)]
-pub struct Bus {}
+#[derive(Debug)]
+pub(crate) struct Inner {
+    pub(crate) client: async_nats::Client,
+    pub(crate) js: Context,
+    pub(crate) names: Names,
+    /// Without secrets.
+    pub(crate) url: String,
+    pub(crate) replicas: usize,
+    pub(crate) patience: Duration,
+    pub(crate) connection: watch::Receiver<Connection>,
+    pub(crate) published: Mutex<Option<Published>>,
+}
+
+impl Inner {
+    /// Unpredictable: an id that can be foreseen can be used up by somebody else first.
+    pub(crate) fn random_id(&self) -> String {
+        let inbox = self.client.new_inbox();
+        inbox.rsplit('.').next().unwrap_or(&inbox).to_owned()
+    }
+
+    /// Waits until the connection is up, at most `longest`.
+    pub(crate) async fn connected(&self, longest: Duration) {
+        let mut state = self.connection.clone();
+        let _ = tokio::time::timeout(longest, state.wait_for(|c| c.up)).await;
+    }
+}
+
+/// How long JetStream may take to answer one request or to confirm one message.
+pub(crate) const REQUEST_TIMEOUT: Duration = Duration::from_secs(2);
 
 impl Bus {
     /// Connects and looks at the server.
+    ///
+    /// # Errors
+    /// `Unreachable` after `patience`; `Denied`, `TooOld`, `NoJetStream` and `BadName` at once.
     pub async fn connect(options: BusOptions) -> Result<Bus, BusError> {
-        unimplemented!()
+        let names = Names::new(&options.name)?;
+        let (client, connection) = connect::connect(&options).await?;
+        let js = jetstream::context::ContextBuilder::new().timeout(REQUEST_TIMEOUT).build(client.clone());
+        let inner = Inner {
+            client,
+            js,
+            names,
+            url: connect::shown(&options.url),
+            replicas: options.replicas.max(1),
+            patience: options.patience,
+            connection,
+            published: Mutex::new(None),
+        };
+        connect::check_server(&inner).await?;
+        Ok(Bus { inner: Arc::new(inner) })
     }
-    /// Creates missing streams, checks the others.
+
+    /// Creates the streams that are missing and checks the others; never alters one that is there.
+    ///
+    /// # Errors
+    /// `StreamCannotServe` with the command that mends it; `Away` when JetStream does not answer.
     pub async fn ensure_streams(&self) -> Result<Streams, BusError> {
-        unimplemented!()
+        streams::ensure(&self.inner).await
     }
+
     /// What agents announce.
     pub fn inbox(&self) -> Inbox {
-        unimplemented!()
+        Inbox::new(&self.inner)
     }
-    /// The journal.
+
+    /// The journal, to be read before it is written.
+    ///
+    /// # Errors
+    /// `Away` when its stream or the snapshots' bucket cannot be found in time.
     pub async fn journal(&self) -> Result<Journal, BusError> {
-        unimplemented!()
+        Journal::open(&self.inner).await
     }
-    /// Publishes events in order.
+
+    /// Publishes events in order, each once, whatever the stream's duplicate window is; those that are in the
+    /// stream already are left out. The text is the traceparent of the request.
+    ///
+    /// # Errors
+    /// `Away` after ten seconds without progress: make the same call again.
     pub async fn publish_events(
         &self,
         events: &[(JournalPosition, Event, Option<String>)],
     ) -> Result<(), BusError> {
-        unimplemented!()
+        events::publish(&self.inner, events).await
     }
-    /// The last of our events that is in the stream.
+
+    /// Every event of this instance up to here is in the stream; none: no event of ours is there.
+    ///
+    /// # Errors
+    /// `Away` when the stream cannot be read in time.
     pub async fn last_published(&self) -> Result<Option<JournalPosition>, BusError> {
-        unimplemented!()
+        events::last_published(&self.inner).await
     }
-    /// Asks runners for a run.
+
+    /// Asks runners for a run. `epoch` says which life of the daemon asked.
+    ///
+    /// # Errors
+    /// `TooLarge`, or `Away` after ten seconds.
     pub async fn publish_job(&self, job: &GateJob, epoch: &str) -> Result<JobTicket, BusError> {
-        unimplemented!()
+        jobs::publish(&self.inner, job, epoch).await
     }
-    /// Takes a job back, whether it is waiting or running.
+
+    /// Takes a job back, whether it is waiting or running; no error when it has ended.
+    ///
+    /// # Errors
+    /// `Away` after ten seconds.
     pub async fn retract_job(&self, ticket: &JobTicket) -> Result<(), BusError> {
-        unimplemented!()
+        jobs::retract(&self.inner, ticket).await
     }
-    /// Takes all jobs back; returns how many there were.
+
+    /// Takes all jobs back, waiting and running; returns how many there were.
+    ///
+    /// # Errors
+    /// `Away` after ten seconds.
     pub async fn purge_jobs(&self) -> Result<u64, BusError> {
-        unimplemented!()
+        jobs::purge(&self.inner).await
     }
-    /// Gate jobs, for a runner.
+
+    /// Gate jobs, for a runner; one source for each job that is to run at the same time.
     pub fn jobs(&self) -> JobSource {
-        unimplemented!()
+        JobSource::new(&self.inner)
     }
-    /// Tells how a run went.
+
+    /// Tells how a run went; the job is to be acked after it.
+    ///
+    /// # Errors
+    /// `TooLarge`, or `Away` after ten seconds.
     pub async fn report(&self, report: &RunReport) -> Result<(), BusError> {
-        unimplemented!()
+        reports::publish(&self.inner, report).await
     }
+
     /// How runs went, for the engine.
     pub fn reports(&self) -> Reports {
-        unimplemented!()
+        Reports::new(&self.inner)
     }
-    /// Serves verbs under `yardmaster.v1`.
+
+    /// Serves verbs under `yardmaster.v1` as a NATS micro service.
+    ///
+    /// # Errors
+    /// `Away` when the subscriptions cannot be made.
     pub async fn serve(&self, verbs: &[&str]) -> Result<ServiceRequests, BusError> {
-        unimplemented!()
+        service::serve(&self.inner, verbs).await
     }
+
     /// Calls of the service, for commands.
     pub fn client(&self) -> Client {
-        unimplemented!()
+        Client::new(&self.inner)
     }
+
     /// How the connection is, now and at every change.
     pub fn connection(&self) -> watch::Receiver<Connection> {
-        unimplemented!()
+        self.inner.connection.clone()
     }
-    /// Sends what is buffered.
+
+    /// Sends what is buffered, such as acks; to be called before the process ends.
+    ///
+    /// # Errors
+    /// `Away` after two seconds.
     pub async fn flush(&self) -> Result<(), BusError> {
-        unimplemented!()
+        connect::flush(&self.inner).await
     }
-    /// The server's version.
+
+    /// The server's version, such as `2.15.1`.
     pub fn server_version(&self) -> String {
-        unimplemented!()
+        self.inner.client.server_info().version
     }
+
     /// The instance's name.
     pub fn name(&self) -> &str {
-        unimplemented!()
+        &self.inner.names.instance
     }
 }

@@ -1,5 +1,3 @@
-use yardmaster_protocol::JournalPosition;
-
 /// Why the bus cannot do what it was asked; every text says what mends it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum BusError {
@@ -170,9 +168,6 @@ pub enum AppendError {
     NotRead,
 }
 
-/// Where an event of ours could not be placed.
-pub(crate) fn away(what: &'static str, why: impl ToString) -> BusError {
+pub(crate) fn away(what: &'static str, why: &dyn std::fmt::Display) -> BusError {
     BusError::Away { what, why: why.to_string() }
 }
-
-pub(crate) type Position = JournalPosition;

@@ -3,22 +3,27 @@
 
 mod bus;
 mod client;
+mod connect;
+mod consumer;
 mod error;
 mod events;
 mod inbox;
 mod jobs;
 mod journal;
 mod lease;
+mod names;
 mod pull;
 mod replay;
 mod reports;
+mod retry;
 pub mod server;
 mod service;
 mod snapshot;
 mod streams;
 
-pub use bus::{Bus, BusOptions, Connection};
+pub use bus::{Bus, BusOptions};
 pub use client::{Client, EventStart, EventStream, StreamedEvent};
+pub use connect::Connection;
 pub use error::{AppendError, BusError, JournalError};
 pub use inbox::{Delivery, Inbox};
 pub use jobs::{JobSource, JobTicket};

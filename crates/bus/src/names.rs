@@ -1,0 +1,67 @@
+use yardmaster_protocol::RunId;
+
+use crate::BusError;
+
+/// Header of a journal record: which call of which process wrote it.
+pub(crate) const COMMIT_HEADER: &str = "Yardmaster-Commit";
+/// Header of an event: the instance and the journal position it comes from.
+pub(crate) const JOURNAL_HEADER: &str = "Yardmaster-Journal";
+/// Header of an event: the position up to which every event was confirmed before this one was sent, and how
+/// many are sent together after it.
+pub(crate) const AFTER_HEADER: &str = "Yardmaster-After";
+/// Header of a job: which life of the daemon asked for it.
+pub(crate) const EPOCH_HEADER: &str = "Yardmaster-Epoch";
+pub(crate) const TRACE_HEADER: &str = "traceparent";
+
+/// The names on the server of what belongs to one instance.
+#[derive(Debug, Clone)]
+pub(crate) struct Names {
+    pub(crate) instance: String,
+    pub(crate) journal_stream: String,
+    pub(crate) journal_subject: String,
+    pub(crate) jobs_stream: String,
+    pub(crate) run_subject: String,
+    pub(crate) report_subject: String,
+    pub(crate) snapshots: String,
+    /// Alone: every run; followed by a run: that one.
+    pub(crate) cancel_subject: String,
+}
+
+impl Names {
+    pub(crate) fn new(name: &str) -> Result<Names, BusError> {
+        let fits = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_' || c == '-';
+        if name.is_empty() || name.len() > 32 || !name.chars().all(fits) {
+            return Err(BusError::BadName { name: name.chars().take(40).collect() });
+        }
+        let suffix =
+            if name == "default" { String::new() } else { format!("_{}", name.to_ascii_uppercase()) };
+        Ok(Names {
+            instance: name.to_owned(),
+            journal_stream: format!("YARDMASTER_JOURNAL{suffix}"),
+            journal_subject: format!("yardmaster.journal.{name}"),
+            jobs_stream: format!("YARDMASTER_JOBS{suffix}"),
+            run_subject: format!("yardmaster.jobs.{name}.run"),
+            report_subject: format!("yardmaster.jobs.{name}.report"),
+            snapshots: format!("yardmaster-snapshots-{name}"),
+            cancel_subject: format!("yardmaster.cancel.{name}"),
+        })
+    }
+
+    pub(crate) fn cancel_run(&self, run: &RunId) -> String {
+        format!("{}.{run}", self.cancel_subject)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_instance_name_is_one_plain_token() {
+        assert_eq!(Names::new("default").map(|n| n.jobs_stream), Ok("YARDMASTER_JOBS".into()));
+        assert_eq!(Names::new("blue").map(|n| n.journal_stream), Ok("YARDMASTER_JOURNAL_BLUE".into()));
+        for bad in ["", "a.b", "A", "a b", ">", &"x".repeat(33)] {
+            assert!(Names::new(bad).is_err(), "{bad}");
+        }
+    }
+}
