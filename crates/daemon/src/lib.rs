@@ -1,1 +1,26 @@
-//! todo
+//! Exists so that mind and hands meet in one place: the engine feeds the queue, journals what it
+//! says, and has git, runners and the bus carry out the plan. Nothing here decides what lands.
+
+mod clock;
+mod crew;
+mod engine;
+mod error;
+mod hands;
+mod intake;
+mod outbox;
+mod questions;
+mod record;
+mod remote;
+mod serve;
+mod service;
+mod settings;
+mod shutdown;
+mod state_dir;
+mod telemetry;
+
+pub use error::ServeError;
+pub use serve::{Ready, serve};
+pub use settings::{Flags, Settings, SettingsError};
+pub use shutdown::Shutdown;
+pub use state_dir::{known_url, state_home};
+pub use telemetry::start_logging;

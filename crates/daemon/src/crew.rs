@@ -1,0 +1,75 @@
+use std::time::Duration;
+
+use tokio::task::JoinHandle;
+use yardmaster_bus::{Bus, JobSource};
+use yardmaster_protocol::RunReport;
+use yardmaster_runner::{Lane, LaneConfig, RunLimits};
+
+use crate::ServeError;
+use crate::settings::Settings;
+use crate::shutdown::Shutdown;
+use crate::state_dir::StateDir;
+
+/// Runners inside this process; they get their jobs from the same stream as any other.
+pub(crate) fn open_lanes(settings: &Settings, state: &StateDir) -> Result<Vec<Lane>, ServeError> {
+    let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_else(|_| "local".to_owned());
+    let lane = |number: u32| {
+        Lane::open(LaneConfig {
+            name: format!("{}/{number}", host.trim()),
+            number,
+            dir: state.lane(number),
+            mirror: state.mirror(),
+            logs: state.logs(),
+            limits: RunLimits::default(),
+            pass_env: settings.pass_env.clone(),
+        })
+        .map_err(ServeError::from)
+    };
+    (1..=settings.slots).map(lane).collect()
+}
+
+/// Puts every lane to work until `shutdown`.
+pub(crate) fn start(bus: &Bus, lanes: Vec<Lane>, shutdown: &Shutdown) -> Vec<JoinHandle<()>> {
+    let work = |lane: Lane| tokio::spawn(work(bus.clone(), bus.jobs(), lane, shutdown.clone()));
+    lanes.into_iter().map(work).collect()
+}
+
+async fn work(bus: Bus, mut jobs: JobSource, mut lane: Lane, shutdown: Shutdown) {
+    loop {
+        let next = tokio::select! {
+            () = shutdown.asked() => return,
+            next = jobs.next() => next,
+        };
+        let (job, lease, mut cancelled) = match next {
+            Ok(next) => next,
+            Err(why) => {
+                tracing::warn!(%why, "the job stream is read again");
+                continue;
+            }
+        };
+        let nobody_wants_it = async {
+            tokio::select! {
+                () = cancelled.cancelled() => {}
+                () = shutdown.asked() => {}
+            }
+        };
+        let report = lane.run(&job, nobody_wants_it).await;
+        if shutdown.is_asked() {
+            // Dropping the lease gives the job back.
+            return;
+        }
+        deliver(&bus, &report).await;
+        if let Err(why) = lease.ack().await {
+            tracing::debug!(%why, run = %job.run, "a job's ack was lost: its second report will be late news");
+        }
+    }
+}
+
+async fn deliver(bus: &Bus, report: &RunReport) {
+    let mut pause = Duration::from_millis(100);
+    while let Err(why) = bus.report(report).await {
+        tracing::warn!(%why, run = %report.run, "a report waits for NATS");
+        tokio::time::sleep(pause).await;
+        pause = (pause * 2).min(Duration::from_secs(5));
+    }
+}

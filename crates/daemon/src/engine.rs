@@ -1,0 +1,331 @@
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::sync::mpsc;
+use tokio::time::{MissedTickBehavior, interval};
+use yardmaster_bus::{AppendError, Bus, Delivery, Journal, ReportAck};
+use yardmaster_git::{GitError, Mirror};
+use yardmaster_protocol::{
+    Assembled, BranchName, Fact, Inspection, LandOutcome, Project, RequestId, RunReport, StatusReply,
+};
+use yardmaster_queue::{Input, Policy, Queue, Step};
+
+use crate::ServeError;
+use crate::clock;
+use crate::hands::Hands;
+use crate::intake::Unanswered;
+use crate::outbox::Outbox;
+use crate::questions::{Question, Submissions, answer, withdrawal};
+use crate::record::Packed;
+use crate::remote::{RemoteReport, project, seen};
+use crate::shutdown::Shutdown;
+
+/// Things that happen and have not been looked at.
+pub(crate) const HAPPENINGS_WAITING: usize = 4_096;
+/// The most that one batch takes together into the journal.
+const BATCH: usize = 512;
+/// A snapshot is taken after so many facts.
+const FACTS_PER_SNAPSHOT: usize = 20_000;
+/// A push under way may take so long after we were asked to stop.
+const LAST_PUSH: Duration = Duration::from_secs(7);
+
+/// Everything that reaches the engine.
+#[derive(Debug)]
+pub(crate) enum Happening {
+    Delivered(Vec<Delivery>),
+    Reported(Box<RunReport>, ReportAck),
+    Pinned(BranchName, Result<Vec<(RequestId, Inspection)>, GitError>),
+    Assembled(BranchName, Result<Vec<Assembled>, GitError>),
+    Remote(BranchName, RemoteReport),
+    Asked(Question),
+}
+
+/// Where inputs become facts, facts are journalled, and the plan is carried out. The only caller of
+/// `step`.
+pub(crate) struct Engine {
+    pub(crate) queue: Queue,
+    pub(crate) policy: Policy,
+    pub(crate) journal: Journal,
+    pub(crate) outbox: Outbox,
+    pub(crate) hands: Hands,
+    pub(crate) mirror: Arc<Mirror>,
+    pub(crate) happenings: mpsc::Receiver<Happening>,
+    pub(crate) poll: Duration,
+    pub(crate) remote: String,
+    pub(crate) slots: u32,
+    unanswered: Unanswered,
+    submissions: Submissions,
+    reports: Vec<ReportAck>,
+    facts_since_snapshot: usize,
+    started: Instant,
+}
+
+/// What an engine starts with.
+pub(crate) struct Start {
+    pub(crate) queue: Queue,
+    pub(crate) policy: Policy,
+    pub(crate) journal: Journal,
+    pub(crate) bus: Bus,
+    pub(crate) mirror: Arc<Mirror>,
+    pub(crate) poll: Duration,
+    pub(crate) remote: String,
+    pub(crate) slots: u32,
+    pub(crate) outbox: Outbox,
+    pub(crate) facts_replayed: usize,
+}
+
+impl Engine {
+    pub(crate) fn new(
+        start: Start,
+        sender: mpsc::Sender<Happening>,
+        happenings: mpsc::Receiver<Happening>,
+    ) -> Engine {
+        Engine {
+            hands: Hands::new(&start.bus, &start.mirror, &start.policy, sender),
+            outbox: start.outbox,
+            queue: start.queue,
+            policy: start.policy,
+            journal: start.journal,
+            mirror: start.mirror,
+            happenings,
+            poll: start.poll,
+            remote: start.remote,
+            slots: start.slots,
+            unanswered: Unanswered::start(),
+            submissions: Submissions::default(),
+            reports: Vec::new(),
+            facts_since_snapshot: start.facts_replayed,
+            started: Instant::now(),
+        }
+    }
+
+    /// Works until `shutdown`, or until the journal belongs to another daemon.
+    pub(crate) async fn run(mut self, shutdown: &Shutdown) -> Result<(), ServeError> {
+        let mut poll = interval(self.poll);
+        poll.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            let wake = self.hands.next_wake();
+            tokio::select! {
+                () = shutdown.asked() => break,
+                happening = self.happenings.recv() => {
+                    let Some(first) = happening else { break };
+                    self.take_in(first).await?;
+                }
+                _ = poll.tick() => self.hands.look_everywhere(&self.queue),
+                () = tokio::time::sleep_until(wake) => {}
+            }
+            self.hands.reconcile(&self.queue, &self.policy).await;
+        }
+        self.finish().await
+    }
+
+    /// Waits for pushes under way: their outcome is worth the wait.
+    async fn finish(mut self) -> Result<(), ServeError> {
+        let deadline = tokio::time::Instant::now() + LAST_PUSH;
+        while self.hands.is_pushing() {
+            let next = tokio::time::timeout_at(deadline, self.happenings.recv()).await;
+            let Ok(Some(happening)) = next else { break };
+            self.take_in(happening).await?;
+        }
+        self.outbox.close(Duration::from_secs(2)).await;
+        Ok(())
+    }
+
+    /// One batch: step for step, journalled together, then acted on, then acked.
+    async fn take_in(&mut self, first: Happening) -> Result<(), ServeError> {
+        let mut steps = Vec::new();
+        let mut questions = Vec::new();
+        self.happened(first, &mut steps, &mut questions);
+        for _ in 1..BATCH {
+            let Ok(next) = self.happenings.try_recv() else { break };
+            self.happened(next, &mut steps, &mut questions);
+        }
+        self.commit(steps).await?;
+        for question in questions {
+            self.answer(question).await?;
+        }
+        Ok(())
+    }
+
+    fn happened(&mut self, happening: Happening, steps: &mut Vec<Step>, questions: &mut Vec<Question>) {
+        let mut inputs = Vec::new();
+        match happening {
+            Happening::Delivered(deliveries) => {
+                for delivery in deliveries {
+                    inputs.push(Input::Message {
+                        intake: delivery.seq,
+                        subject: delivery.subject.clone(),
+                        published: delivery.published,
+                        traceparent: delivery.traceparent.clone(),
+                        payload: delivery.payload.to_vec(),
+                    });
+                    self.unanswered.hold(delivery);
+                }
+            }
+            Happening::Reported(report, ack) => {
+                self.hands.run_ended(&report.run);
+                self.reports.push(ack);
+                inputs.push(Input::RunEnded(*report));
+            }
+            Happening::Pinned(target, found) => {
+                self.hands.pinned(&target, found.as_ref().err());
+                inputs.push(match found {
+                    Ok(found) => Input::Inspected(found),
+                    Err(why) => Input::RemoteSilent { why: why.to_string() },
+                });
+            }
+            Happening::Assembled(target, merges) => {
+                self.hands.assembled(&target, merges.as_ref().err());
+                if let Ok(merges) = merges {
+                    inputs.push(Input::Assembled { target, merges });
+                }
+            }
+            Happening::Remote(target, report) => inputs.push(self.remote_report(target, report)),
+            Happening::Asked(question) => questions.push(question),
+        }
+        let now = clock::now();
+        steps.extend(inputs.into_iter().map(|input| self.queue.step(now, &self.policy, input)));
+    }
+
+    fn remote_report(&mut self, target: BranchName, report: RemoteReport) -> Input {
+        match report {
+            RemoteReport::Looked { known, found } => {
+                self.hands.looked(&target, found.as_ref().err());
+                match found {
+                    Ok(sighting) => {
+                        let project = project(&sighting);
+                        Input::Seen { target, known, sighting, project }
+                    }
+                    Err(why) => Input::RemoteSilent { why: why.to_string() },
+                }
+            }
+            RemoteReport::Pushed { to, outcome } => {
+                self.hands.pushed(&target, matches!(outcome, LandOutcome::Unknown { .. }));
+                let project = seen(&outcome).map_or(Ok(Project::default()), project);
+                Input::LandEnded { target, to, outcome, project }
+            }
+        }
+    }
+
+    /// Append, then act, then ack.
+    async fn commit(&mut self, steps: Vec<Step>) -> Result<(), ServeError> {
+        let packed = Packed::new(steps);
+        let mut sequences = Vec::with_capacity(packed.records.len());
+        for record in &packed.records {
+            sequences.push(append(&mut self.journal, record).await?);
+        }
+        let mut ended = Vec::new();
+        for fact in packed.records.iter().flatten().flat_map(|e| &e.facts) {
+            crate::telemetry::tell(fact);
+            self.submissions.look_at(fact, &self.queue, &self.policy);
+            match fact {
+                Fact::Refused { intake, refusal, .. } => {
+                    self.unanswered.terminate(*intake, refusal.message.clone());
+                }
+                Fact::Landed { request, .. }
+                | Fact::Failed { request, .. }
+                | Fact::Withdrawn { request, .. }
+                | Fact::Superseded { request, .. }
+                | Fact::Repeated { request, .. } => ended.push(*request),
+                _ => {}
+            }
+        }
+        self.facts_since_snapshot += packed.facts();
+        self.outbox.send(packed.events(&sequences)).await;
+        self.hands.release(ended);
+        let queue = &self.queue;
+        self.unanswered.ack_answered(|seq| queue.is_answered(seq));
+        for ack in self.reports.drain(..) {
+            tokio::spawn(async move {
+                if let Err(why) = ack.ack().await {
+                    tracing::debug!(%why, "a report's ack was lost: it comes again as late news");
+                }
+            });
+        }
+        self.snapshot().await;
+        Ok(())
+    }
+
+    /// Writes the state down now and then, so that the journal stays short. Only what is published
+    /// may go: events are found again from the facts.
+    async fn snapshot(&mut self) {
+        if self.facts_since_snapshot < FACTS_PER_SNAPSHOT {
+            return;
+        }
+        self.facts_since_snapshot = 0;
+        if !self.outbox.is_empty_within(Duration::from_secs(5)).await {
+            tracing::warn!("no snapshot this time: events are waiting for NATS");
+            return;
+        }
+        let seq = self.journal.last();
+        let stored = match self.queue.to_snapshot() {
+            Ok(bytes) => self.journal.store_snapshot(seq, &bytes).await.map_err(|e| e.to_string()),
+            Err(why) => Err(why.to_string()),
+        };
+        match stored {
+            Ok(()) => tracing::info!(seq, "snapshot taken, older journal records purged"),
+            Err(why) => tracing::warn!(%why, "no snapshot this time; the journal keeps everything"),
+        }
+    }
+
+    async fn answer(&mut self, question: Question) -> Result<(), ServeError> {
+        let status = || self.status();
+        match answer(question, &self.queue, &self.policy, status) {
+            None => {}
+            Some(Question::Outcome(seq, reply)) => self.submissions.wait(seq, reply),
+            Some(Question::Withdraw { what, by, reply }) => match withdrawal(&self.queue, &what, &by) {
+                Err(why) => drop(reply.send(Err(why))),
+                Ok((request, input)) => {
+                    let step = self.queue.step(clock::now(), &self.policy, input);
+                    let happened = !step.entry.facts.is_empty();
+                    self.commit(vec![step]).await?;
+                    let outcome = if happened {
+                        Ok(yardmaster_protocol::WithdrawReply { request })
+                    } else {
+                        Err(too_late(request))
+                    };
+                    drop(reply.send(outcome));
+                }
+            },
+            Some(_) => {}
+        }
+        Ok(())
+    }
+
+    fn status(&self) -> StatusReply {
+        let (landed, failed) = self.queue.totals();
+        StatusReply {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            uptime_s: self.started.elapsed().as_secs(),
+            remote: self.remote.clone(),
+            slots: self.slots,
+            targets: self.queue.target_views(&self.policy),
+            journal: self.journal.last(),
+            landed,
+            failed,
+            merge_disagreements: self.mirror.disagreements(),
+        }
+    }
+}
+
+fn too_late(request: RequestId) -> yardmaster_protocol::ErrorBody {
+    yardmaster_protocol::ErrorBody {
+        code: yardmaster_protocol::ServiceErrorCode::Conflict,
+        message: format!("{request} is being pushed at this moment: it is too late to withdraw it"),
+        retryable: false,
+        next: vec![format!("yardmaster wait {request}")],
+    }
+}
+
+/// Tries until the record is in the journal: nothing may be done about facts that are not.
+async fn append(journal: &mut Journal, record: &[yardmaster_protocol::Entry]) -> Result<u64, AppendError> {
+    loop {
+        match journal.append(record).await {
+            Err(AppendError::Away { why }) => {
+                tracing::warn!(%why, "the journal waits for NATS; nothing is decided until it is back");
+                tokio::time::sleep(Duration::from_millis(200)).await;
+            }
+            outcome => return outcome,
+        }
+    }
+}

@@ -1,0 +1,257 @@
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+use tokio::task::spawn_blocking;
+use tokio::time::Instant;
+use yardmaster_bus::{Bus, JobTicket};
+use yardmaster_git::{GitError, Mirror};
+use yardmaster_protocol::{BranchName, CandidateSpec, CommitId, GateJob, Landing, RequestId, RunId};
+use yardmaster_queue::{Order, PinAsk, Policy, Queue};
+
+use crate::engine::Happening;
+use crate::remote::{self, RemoteOrder};
+
+/// Announcements that come within this time of the first are fetched and ordered together.
+const GATHER: Duration = Duration::from_millis(25);
+/// So many are enough to start at once.
+const GATHERED: usize = 100;
+const FIRST_PAUSE: Duration = Duration::from_millis(250);
+const LONGEST_PAUSE: Duration = Duration::from_secs(10);
+const NEVER: Duration = Duration::from_secs(3_600);
+
+/// What is in progress, held against the plan: what is missing is started, what is gone is stopped.
+pub(crate) struct Hands {
+    bus: Bus,
+    mirror: Arc<Mirror>,
+    sender: mpsc::Sender<Happening>,
+    /// Job messages of an earlier life have another epoch.
+    epoch: String,
+    remotes: BTreeMap<BranchName, mpsc::Sender<RemoteOrder>>,
+    looking: BTreeSet<BranchName>,
+    pushing: BTreeSet<BranchName>,
+    pinning: BTreeSet<BranchName>,
+    assembling: BTreeSet<BranchName>,
+    gather_until: BTreeMap<BranchName, Instant>,
+    jobs: BTreeMap<RunId, JobTicket>,
+    /// After trouble with the remote or the mirror.
+    pause: Option<(Instant, Duration)>,
+    wake: Option<Instant>,
+}
+
+impl Hands {
+    pub(crate) fn new(
+        bus: &Bus,
+        mirror: &Arc<Mirror>,
+        policy: &Policy,
+        sender: mpsc::Sender<Happening>,
+    ) -> Hands {
+        let remotes = policy
+            .targets
+            .iter()
+            .map(|t| (t.clone(), remote::start(Arc::clone(mirror), t.clone(), sender.clone())))
+            .collect();
+        Hands {
+            bus: bus.clone(),
+            mirror: Arc::clone(mirror),
+            sender,
+            epoch: format!("{:x}-{:x}", crate::clock::now().0, std::process::id()),
+            remotes,
+            looking: BTreeSet::new(),
+            pushing: BTreeSet::new(),
+            pinning: BTreeSet::new(),
+            assembling: BTreeSet::new(),
+            gather_until: BTreeMap::new(),
+            jobs: BTreeMap::new(),
+            pause: None,
+            wake: None,
+        }
+    }
+
+    /// When to look at the plan again even if nothing happens.
+    pub(crate) fn next_wake(&self) -> Instant {
+        self.wake.unwrap_or_else(|| Instant::now() + NEVER)
+    }
+
+    pub(crate) fn is_pushing(&self) -> bool {
+        !self.pushing.is_empty()
+    }
+
+    /// Holds the plan against what is in progress.
+    pub(crate) async fn reconcile(&mut self, queue: &Queue, policy: &Policy) {
+        self.wake = None;
+        let now = Instant::now();
+        let paused = self.pause.is_some_and(|(until, _)| until > now);
+        if let Some((until, _)) = self.pause.filter(|_| paused) {
+            self.wake_at(until);
+        }
+        let mut wanted: BTreeSet<RunId> = BTreeSet::new();
+        let mut missing: Vec<GateJob> = Vec::new();
+        let mut pins: BTreeSet<BranchName> = BTreeSet::new();
+        for order in queue.plan(policy).orders {
+            match order {
+                Order::Pin { target, tip, asks } => {
+                    pins.insert(target.clone());
+                    if !paused {
+                        self.pin(target, tip, asks, now);
+                    }
+                }
+                Order::Assemble { target, base, specs } if !paused => self.assemble(target, base, specs),
+                Order::Land { target, landing } if !paused => self.land(target, landing),
+                Order::Assemble { .. } | Order::Land { .. } => {}
+                Order::Test(job) => {
+                    wanted.insert(job.run.clone());
+                    if !self.jobs.contains_key(&job.run) {
+                        missing.push(job);
+                    }
+                }
+            }
+        }
+        self.gather_until.retain(|target, _| pins.contains(target));
+        self.retract_all_but(&wanted);
+        self.ask_for(missing).await;
+    }
+
+    fn wake_at(&mut self, at: Instant) {
+        self.wake = Some(self.wake.map_or(at, |wake| wake.min(at)));
+    }
+
+    fn pin(&mut self, target: BranchName, tip: CommitId, asks: Vec<PinAsk>, now: Instant) {
+        if self.pinning.contains(&target) {
+            return;
+        }
+        let until = *self.gather_until.entry(target.clone()).or_insert(now + GATHER);
+        if now < until && asks.len() < GATHERED {
+            self.wake_at(until);
+            return;
+        }
+        self.gather_until.remove(&target);
+        self.pinning.insert(target.clone());
+        let asks: Vec<yardmaster_git::PinAsk> = asks
+            .into_iter()
+            .map(|a| yardmaster_git::PinAsk { request: a.request, branch: a.branch, commit: a.commit })
+            .collect();
+        let mirror = Arc::clone(&self.mirror);
+        self.in_background(move || Happening::Pinned(target, mirror.pin(&asks, tip)));
+    }
+
+    fn assemble(&mut self, target: BranchName, base: CommitId, specs: Vec<CandidateSpec>) {
+        if self.assembling.insert(target.clone()) {
+            let mirror = Arc::clone(&self.mirror);
+            self.in_background(move || Happening::Assembled(target, mirror.assemble(base, &specs)));
+        }
+    }
+
+    fn land(&mut self, target: BranchName, landing: Landing) {
+        if self.pushing.contains(&target) {
+            return;
+        }
+        let hand = self.remotes.get(&target);
+        if hand.is_some_and(|hand| hand.try_send(RemoteOrder::Land(landing)).is_ok()) {
+            self.pushing.insert(target);
+        }
+    }
+
+    /// Looks at every target that nobody looks at or pushes to.
+    pub(crate) fn look_everywhere(&mut self, queue: &Queue) {
+        for (target, hand) in &self.remotes {
+            if self.looking.contains(target) || self.pushing.contains(target) {
+                continue;
+            }
+            let order = RemoteOrder::Look { known: queue.tip(target), asked: queue.landing_commits(target) };
+            if hand.try_send(order).is_ok() {
+                self.looking.insert(target.clone());
+            }
+        }
+    }
+
+    fn in_background(&self, work: impl FnOnce() -> Happening + Send + 'static) {
+        let sender = self.sender.clone();
+        tokio::spawn(async move {
+            if let Ok(happening) = spawn_blocking(work).await {
+                let _ = sender.send(happening).await;
+            }
+        });
+    }
+
+    async fn ask_for(&mut self, missing: Vec<GateJob>) {
+        for job in missing {
+            match self.bus.publish_job(&job, &self.epoch).await {
+                Ok(ticket) => drop(self.jobs.insert(job.run, ticket)),
+                Err(why) => {
+                    tracing::warn!(%why, run = %job.run, "a job waits for NATS");
+                    self.wake_at(Instant::now() + FIRST_PAUSE);
+                    return;
+                }
+            }
+        }
+    }
+
+    fn retract_all_but(&mut self, wanted: &BTreeSet<RunId>) {
+        let gone: Vec<RunId> = self.jobs.keys().filter(|run| !wanted.contains(*run)).cloned().collect();
+        for run in gone {
+            let Some(ticket) = self.jobs.remove(&run) else { continue };
+            let bus = self.bus.clone();
+            tokio::spawn(async move {
+                if let Err(why) = bus.retract_job(&ticket).await {
+                    tracing::warn!(%why, %run, "a run could not be called off; its report will be late news");
+                }
+            });
+        }
+    }
+
+    /// Heads that need no custody any more.
+    pub(crate) fn release(&self, ended: Vec<RequestId>) {
+        if ended.is_empty() {
+            return;
+        }
+        let mirror = Arc::clone(&self.mirror);
+        tokio::spawn(async move {
+            let released = spawn_blocking(move || mirror.unpin(&ended)).await;
+            if let Ok(Err(why)) = released {
+                tracing::warn!(%why, "some pins stay until the next start");
+            }
+        });
+    }
+
+    pub(crate) fn run_ended(&mut self, run: &RunId) {
+        self.jobs.remove(run);
+    }
+
+    pub(crate) fn pinned(&mut self, target: &BranchName, trouble: Option<&GitError>) {
+        self.pinning.remove(target);
+        self.after("fetch announced branches", trouble);
+    }
+
+    pub(crate) fn assembled(&mut self, target: &BranchName, trouble: Option<&GitError>) {
+        self.assembling.remove(target);
+        self.after("assemble", trouble);
+    }
+
+    pub(crate) fn looked(&mut self, target: &BranchName, trouble: Option<&GitError>) {
+        self.looking.remove(target);
+        self.after("look at the target", trouble);
+    }
+
+    pub(crate) fn pushed(&mut self, target: &BranchName, unknown: bool) {
+        self.pushing.remove(target);
+        if unknown { self.slow_down() } else { self.pause = None }
+    }
+
+    fn after(&mut self, what: &str, trouble: Option<&GitError>) {
+        match trouble {
+            None => self.pause = None,
+            Some(why) => {
+                tracing::warn!(%why, "failed to {what}; it is tried again");
+                self.slow_down();
+            }
+        }
+    }
+
+    fn slow_down(&mut self) {
+        let last = self.pause.map_or(FIRST_PAUSE / 2, |(_, pause)| pause);
+        let pause = (last * 2).min(LONGEST_PAUSE);
+        self.pause = Some((Instant::now() + pause, pause));
+    }
+}

@@ -1,0 +1,168 @@
+use std::collections::BTreeMap;
+
+use tokio::sync::oneshot;
+use yardmaster_protocol::{
+    ErrorBody, Fact, IntakeSeq, QueueReply, RequestId, RequestView, RunId, ServiceErrorCode, StatusReply,
+    SubmitReply, WithdrawReply,
+};
+use yardmaster_queue::{Input, Policy, Queue};
+
+use crate::clock;
+
+type Reply<T> = oneshot::Sender<Result<T, ErrorBody>>;
+
+/// What the service asks the engine.
+#[derive(Debug)]
+pub(crate) enum Question {
+    Queue(Reply<QueueReply>),
+    Status(Reply<StatusReply>),
+    Request(String, Reply<RequestView>),
+    Withdraw {
+        what: String,
+        by: String,
+        reply: Reply<WithdrawReply>,
+    },
+    /// How the message with this sequence was answered, when it is.
+    Outcome(IntakeSeq, Reply<SubmitReply>),
+    Run(String, Reply<RunId>),
+}
+
+/// What no request has ever been called.
+pub(crate) fn not_found(what: &str) -> ErrorBody {
+    ErrorBody {
+        code: ServiceErrorCode::NotFound,
+        message: format!(
+            "no request, branch or requirement `{}` is known here",
+            what.chars().take(100).collect::<String>()
+        ),
+        retryable: false,
+        next: vec!["yardmaster queue".to_owned()],
+    }
+}
+
+/// Answers what can be answered from the state alone. The rest comes back.
+pub(crate) fn answer(
+    question: Question,
+    queue: &Queue,
+    policy: &Policy,
+    status: impl Fn() -> StatusReply,
+) -> Option<Question> {
+    match question {
+        Question::Queue(reply) => drop(reply.send(Ok(queue.overview(clock::now(), policy)))),
+        Question::Status(reply) => drop(reply.send(Ok(status()))),
+        Question::Request(what, reply) => drop(reply.send(view(queue, policy, &what))),
+        Question::Run(what, reply) => {
+            let run = view(queue, policy, &what).and_then(|view| {
+                view.run.ok_or_else(|| ErrorBody {
+                    code: ServiceErrorCode::NotFound,
+                    message: format!("{} has not been tested yet, so it has no log", view.row.request),
+                    retryable: true,
+                    next: vec![format!("yardmaster status {}", view.row.request)],
+                })
+            });
+            drop(reply.send(run));
+        }
+        question @ (Question::Withdraw { .. } | Question::Outcome(..)) => return Some(question),
+    }
+    None
+}
+
+fn view(queue: &Queue, policy: &Policy, what: &str) -> Result<RequestView, ErrorBody> {
+    let id = queue.find(what).ok_or_else(|| not_found(what))?;
+    queue.request(id, clock::now(), policy).ok_or_else(|| not_found(what))
+}
+
+/// The input that a withdrawal by a person or program becomes, or why it cannot be.
+pub(crate) fn withdrawal(queue: &Queue, what: &str, by: &str) -> Result<(RequestId, Input), ErrorBody> {
+    let request = queue.find(what).ok_or_else(|| not_found(what))?;
+    if queue.ended(request).is_some() {
+        return Err(ErrorBody {
+            code: ServiceErrorCode::Conflict,
+            message: format!("{request} has ended already"),
+            retryable: false,
+            next: vec![format!("yardmaster status {request}")],
+        });
+    }
+    let by: String = by.chars().filter(|c| !c.is_control()).take(64).collect();
+    let by = if by.is_empty() { "somebody".to_owned() } else { by };
+    Ok((request, Input::Withdraw { request, by }))
+}
+
+/// Calls of `submit` that wait until their message is answered.
+#[derive(Debug, Default)]
+pub(crate) struct Submissions {
+    waiting: BTreeMap<IntakeSeq, Reply<SubmitReply>>,
+    /// Announced, not answered yet.
+    arriving: BTreeMap<RequestId, IntakeSeq>,
+    /// Answers that came before their question, the latest ones.
+    early: BTreeMap<IntakeSeq, Result<SubmitReply, ErrorBody>>,
+}
+
+const EARLY_KEPT: usize = 1_000;
+
+impl Submissions {
+    pub(crate) fn wait(&mut self, seq: IntakeSeq, reply: Reply<SubmitReply>) {
+        match self.early.remove(&seq) {
+            Some(answer) => drop(reply.send(answer)),
+            None => drop(self.waiting.insert(seq, reply)),
+        }
+        self.waiting.retain(|_, reply| !reply.is_closed());
+    }
+
+    /// Looks for answers in what was journalled.
+    pub(crate) fn look_at(&mut self, fact: &Fact, queue: &Queue, policy: &Policy) {
+        match fact {
+            Fact::Announced { request, intake, .. } => drop(self.arriving.insert(*request, *intake)),
+            Fact::Refused { intake, refusal, .. } => self.answer(
+                *intake,
+                Err(ErrorBody {
+                    code: ServiceErrorCode::Refused,
+                    message: refusal.message.clone(),
+                    retryable: refusal.code == yardmaster_protocol::RefusalCode::QueueFull,
+                    next: Vec::new(),
+                }),
+            ),
+            Fact::Pinned { request, position, .. } => self.arrived(
+                *request,
+                Ok(SubmitReply {
+                    request: *request,
+                    state: "queued".to_owned(),
+                    repeated: false,
+                    position: Some(*position),
+                }),
+            ),
+            Fact::Repeated { request, of } => {
+                let view = queue.request(*of, clock::now(), policy);
+                let state = view.as_ref().map_or_else(|| "queued".to_owned(), |v| v.row.state.clone());
+                let position = view.and_then(|v| v.row.position);
+                self.arrived(*request, Ok(SubmitReply { request: *of, state, repeated: true, position }));
+            }
+            Fact::Failed { request, failure } => self.arrived(
+                *request,
+                Err(ErrorBody {
+                    code: ServiceErrorCode::Refused,
+                    message: format!("{request}: {}", failure.evidence.message),
+                    retryable: false,
+                    next: failure.next.clone(),
+                }),
+            ),
+            _ => {}
+        }
+    }
+
+    fn arrived(&mut self, request: RequestId, answer: Result<SubmitReply, ErrorBody>) {
+        if let Some(intake) = self.arriving.remove(&request) {
+            self.answer(intake, answer);
+        }
+    }
+
+    fn answer(&mut self, intake: IntakeSeq, answer: Result<SubmitReply, ErrorBody>) {
+        match self.waiting.remove(&intake) {
+            Some(reply) => drop(reply.send(answer)),
+            None => drop(self.early.insert(intake, answer)),
+        }
+        while self.early.len() > EARLY_KEPT {
+            self.early.pop_first();
+        }
+    }
+}

@@ -1,0 +1,73 @@
+use std::sync::Arc;
+
+use tokio::sync::mpsc;
+use tokio::task::spawn_blocking;
+use yardmaster_git::{GitError, Mirror};
+use yardmaster_protocol::{BranchName, CommitId, LandOutcome, Landing, Project, Sighting};
+
+use crate::engine::Happening;
+
+/// What the hand at one target is asked for. Looks and pushes go one after the other and report
+/// before the next begins: a look that started before a push can never be taken for one after it.
+#[derive(Debug)]
+pub(crate) enum RemoteOrder {
+    Look { known: Option<CommitId>, asked: Vec<CommitId> },
+    Land(Landing),
+}
+
+/// What the hand at a target found.
+#[derive(Debug)]
+pub(crate) enum RemoteReport {
+    Looked { known: Option<CommitId>, found: Result<Sighting, GitError> },
+    Pushed { to: CommitId, outcome: LandOutcome },
+}
+
+/// Starts the hand at `target`.
+pub(crate) fn start(
+    mirror: Arc<Mirror>,
+    target: BranchName,
+    reports: mpsc::Sender<Happening>,
+) -> mpsc::Sender<RemoteOrder> {
+    let (orders, mut waiting) = mpsc::channel(4);
+    tokio::spawn(async move {
+        while let Some(order) = waiting.recv().await {
+            let (mirror, at) = (Arc::clone(&mirror), target.clone());
+            let Ok(report) = spawn_blocking(move || carry_out(&mirror, &at, order)).await else { continue };
+            if reports.send(Happening::Remote(target.clone(), report)).await.is_err() {
+                return;
+            }
+        }
+    });
+    orders
+}
+
+fn carry_out(mirror: &Mirror, target: &BranchName, order: RemoteOrder) -> RemoteReport {
+    match order {
+        RemoteOrder::Look { known, asked } => {
+            RemoteReport::Looked { known, found: mirror.look(target, known, &asked) }
+        }
+        RemoteOrder::Land(landing) => {
+            let asked: Vec<CommitId> = landing.requests.iter().map(|(_, commit)| *commit).collect();
+            let outcome = mirror.land(target, landing.from, landing.to, &asked);
+            RemoteReport::Pushed { to: landing.to, outcome }
+        }
+    }
+}
+
+/// What a project file says, or why it cannot be used.
+pub(crate) fn project(sighting: &Sighting) -> Result<Project, String> {
+    match &sighting.project_file {
+        None => Ok(Project::default()),
+        Some(text) => Project::parse(text).map_err(|e| e.to_string()),
+    }
+}
+
+/// The sighting that a push ended with, if the remote answered.
+pub(crate) fn seen(outcome: &LandOutcome) -> Option<&Sighting> {
+    match outcome {
+        LandOutcome::Landed { seen } | LandOutcome::Moved { seen } | LandOutcome::Declined { seen, .. } => {
+            Some(seen)
+        }
+        LandOutcome::Unknown { .. } => None,
+    }
+}

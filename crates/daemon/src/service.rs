@@ -1,0 +1,174 @@
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::{JoinHandle, spawn_blocking};
+use yardmaster_bus::{Bus, Client, ServiceCall, ServiceRequests};
+use yardmaster_protocol::{
+    ErrorBody, Incoming, LogReply, LogRequest, RunId, ServiceErrorCode, WithdrawRequest,
+};
+use yardmaster_runner::LogStore;
+
+use crate::engine::Happening;
+use crate::questions::Question;
+use crate::shutdown::Shutdown;
+
+/// What the service answers to.
+pub(crate) const VERBS: &[&str] = &["submit", "status", "queue", "withdraw", "logs"];
+
+const LOG_PIECE: usize = 256 * 1_024;
+
+/// What every call needs.
+#[derive(Clone)]
+struct Desk {
+    engine: mpsc::Sender<Happening>,
+    client: Client,
+    logs: LogStore,
+}
+
+/// Answers calls until `shutdown`.
+pub(crate) fn start(
+    bus: &Bus,
+    calls: ServiceRequests,
+    engine: mpsc::Sender<Happening>,
+    logs: LogStore,
+    shutdown: Shutdown,
+) -> JoinHandle<()> {
+    let desk = Desk { engine, client: bus.client(), logs };
+    tokio::spawn(receive(calls, desk, shutdown))
+}
+
+async fn receive(mut calls: ServiceRequests, desk: Desk, shutdown: Shutdown) {
+    loop {
+        let call = tokio::select! {
+            () = shutdown.asked() => return,
+            call = calls.next() => call,
+        };
+        let Some(call) = call else { return };
+        let desk = desk.clone();
+        tokio::spawn(async move {
+            let answer = desk.answer(&call).await;
+            call.respond(answer).await;
+        });
+    }
+}
+
+impl Desk {
+    async fn answer(&self, call: &ServiceCall) -> Result<Value, ErrorBody> {
+        match call.verb.as_str() {
+            "submit" => self.submit(&call.payload).await,
+            "status" => self.status(&call.payload).await,
+            "queue" => value(self.ask(Question::Queue).await?),
+            "withdraw" => {
+                let WithdrawRequest { what, by } = body(&call.payload)?;
+                value(self.ask(|reply| Question::Withdraw { what, by, reply }).await?)
+            }
+            "logs" => self.logs(body(&call.payload)?).await,
+            other => Err(usage(format!("the service has no verb `{other}`: it has {}", VERBS.join(", ")))),
+        }
+    }
+
+    /// The announcement goes the way of all announcements, through the stream.
+    async fn submit(&self, payload: &[u8]) -> Result<Value, ErrorBody> {
+        let message = envelope(payload)?;
+        let incoming = Incoming::parse(&message).map_err(|refusal| ErrorBody {
+            code: ServiceErrorCode::Usage,
+            message: refusal.message,
+            retryable: false,
+            next: Vec::new(),
+        })?;
+        let Incoming::ReadyToMerge(announcement) = incoming else {
+            return Err(usage(
+                "submit takes a ready_to_merge message: to take a branch back, call withdraw".to_owned(),
+            ));
+        };
+        let seq = self.client.publish_announcement(&announcement.agent, &message).await?;
+        value(self.ask(|reply| Question::Outcome(seq, reply)).await?)
+    }
+
+    async fn status(&self, payload: &[u8]) -> Result<Value, ErrorBody> {
+        #[derive(Deserialize, Default)]
+        struct About {
+            what: Option<String>,
+        }
+        let about: About = if payload.is_empty() { About::default() } else { body(payload)? };
+        match about.what {
+            None => value(self.ask(Question::Status).await?),
+            Some(what) => value(self.ask(|reply| Question::Request(what, reply)).await?),
+        }
+    }
+
+    async fn logs(&self, wanted: LogRequest) -> Result<Value, ErrorBody> {
+        let named = RunId::new(wanted.what.as_str()).ok().filter(|_| wanted.what.contains('-'));
+        if let Some(run) = named
+            && let Ok(piece) = self.piece(run, wanted.offset).await
+        {
+            return value(piece);
+        }
+        let what = wanted.what;
+        let run = self.ask(|reply| Question::Run(what, reply)).await?;
+        value(self.piece(run, wanted.offset).await?)
+    }
+
+    async fn piece(&self, run: RunId, offset: u64) -> Result<LogReply, ErrorBody> {
+        let (logs, id) = (self.logs.clone(), run.clone());
+        let read = spawn_blocking(move || logs.read(&id, offset, LOG_PIECE)).await;
+        match read {
+            Ok(Ok(piece)) => Ok(LogReply {
+                run,
+                text: String::from_utf8_lossy(&piece.bytes).into_owned(),
+                next: piece.next,
+                done: piece.done,
+            }),
+            Ok(Err(why)) => Err(ErrorBody {
+                code: ServiceErrorCode::NotFound,
+                message: why.to_string(),
+                retryable: true,
+                next: vec!["yardmaster queue".to_owned()],
+            }),
+            Err(why) => Err(unexpected(why.to_string())),
+        }
+    }
+
+    async fn ask<T>(
+        &self,
+        question: impl FnOnce(oneshot::Sender<Result<T, ErrorBody>>) -> Question,
+    ) -> Result<T, ErrorBody> {
+        let (reply, answer) = oneshot::channel();
+        let gone = || ErrorBody {
+            code: ServiceErrorCode::Unreachable,
+            message: "the daemon is stopping".to_owned(),
+            retryable: true,
+            next: Vec::new(),
+        };
+        self.engine.send(Happening::Asked(question(reply))).await.map_err(|_| gone())?;
+        answer.await.map_err(|_| gone())?
+    }
+}
+
+/// The whole message, also when only its `merge_info` was sent.
+fn envelope(payload: &[u8]) -> Result<Vec<u8>, ErrorBody> {
+    let given: Value = body(payload)?;
+    let whole = if given.get("type").is_some() {
+        given
+    } else {
+        json!({"type": "ready_to_merge", "merge_info": given})
+    };
+    serde_json::to_vec(&whole).map_err(|e| unexpected(e.to_string()))
+}
+
+fn body<T: DeserializeOwned>(payload: &[u8]) -> Result<T, ErrorBody> {
+    serde_json::from_slice(payload).map_err(|e| usage(format!("the call's body cannot be read: {e}")))
+}
+
+fn value(answer: impl serde::Serialize) -> Result<Value, ErrorBody> {
+    serde_json::to_value(answer).map_err(|e| unexpected(e.to_string()))
+}
+
+fn usage(message: String) -> ErrorBody {
+    ErrorBody { code: ServiceErrorCode::Usage, message, retryable: false, next: Vec::new() }
+}
+
+fn unexpected(message: String) -> ErrorBody {
+    ErrorBody { code: ServiceErrorCode::Unexpected, message, retryable: false, next: Vec::new() }
+}

@@ -1,0 +1,394 @@
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use config::{Config, Environment, File, FileFormat};
+use serde::Deserialize;
+use yardmaster_protocol::{BranchName, Gate, Requirement, parse_duration_ms};
+use yardmaster_queue::{ChangelogPolicy, GateRule, Policy};
+
+/// The file that is read when none is named.
+const DEFAULT_FILE: &str = "yardmaster.toml";
+const MOST_SLOTS: u32 = 256;
+
+/// What the command line said; the strongest layer.
+#[derive(Debug, Clone, Default)]
+pub struct Flags {
+    /// The configuration file; it must be there.
+    pub config: Option<PathBuf>,
+    /// `nats.url`
+    pub nats_url: Option<String>,
+    /// `repo.remote`
+    pub remote: Option<String>,
+    /// `repo.target`
+    pub target: Option<String>,
+    /// `gate.command`
+    pub gate: Option<String>,
+    /// `runner.slots`
+    pub slots: Option<u32>,
+    /// `state.dir`
+    pub state_dir: Option<PathBuf>,
+    /// `name`
+    pub name: Option<String>,
+}
+
+/// Everything that a daemon is told, from all layers, checked as a whole.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// The instance; it names the journal and the job stream.
+    pub name: String,
+    /// Where NATS is.
+    pub nats: NatsSettings,
+    /// The git remote: a URL or a path.
+    pub remote: String,
+    /// How often the target is looked at.
+    pub poll: Duration,
+    /// How many gates run at the same time.
+    pub slots: u32,
+    /// Variables of the daemon's environment that gates get too.
+    pub pass_env: Vec<String>,
+    /// Where everything of ours is; none: chosen by the remote's name.
+    pub state_dir: Option<PathBuf>,
+    /// Used instead of `ssh`, for keys and options.
+    pub ssh_command: Option<String>,
+    /// Which in-memory merges git checks.
+    pub cross_check: CrossCheckSetting,
+    /// How the queue is run.
+    pub policy: Policy,
+}
+
+/// Which in-memory merges git checks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CrossCheckSetting {
+    /// Every one.
+    All,
+    /// One in so many.
+    Sampled(u32),
+    /// None.
+    Off,
+}
+
+/// Where NATS is and how to be let in.
+#[derive(Debug, Clone, Default)]
+pub struct NatsSettings {
+    /// None: a server of our own.
+    pub url: Option<String>,
+    /// A credentials file.
+    pub credentials: Option<PathBuf>,
+    /// With `password`.
+    pub user: Option<String>,
+    /// With `user`.
+    pub password: Option<String>,
+    /// Instead of both.
+    pub token: Option<String>,
+    /// Copies of every stream that we create.
+    pub replicas: usize,
+}
+
+/// Everything that is wrong with the configuration, at once.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("the configuration cannot be used:{}", .problems.iter().map(|p| format!("\n  - {p}")).collect::<String>())]
+pub struct SettingsError {
+    /// Each names file or key and says what to write.
+    pub problems: Vec<String>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Raw {
+    name: String,
+    nats: RawNats,
+    repo: RawRepo,
+    gate: RawGate,
+    runner: RawRunner,
+    state: RawState,
+    queue: RawQueue,
+    git: RawGit,
+    auth: RawAuth,
+    changelog: RawChangelog,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawNats {
+    url: String,
+    credentials: Option<PathBuf>,
+    user: Option<String>,
+    password: Option<String>,
+    token: Option<String>,
+    replicas: usize,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawRepo {
+    remote: Option<String>,
+    target: String,
+    targets: Vec<String>,
+    poll: String,
+    ssh_command: Option<String>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawGate {
+    command: Option<String>,
+    timeout: Option<String>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawRunner {
+    slots: u32,
+    pass_env: Vec<String>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawState {
+    dir: Option<PathBuf>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawQueue {
+    window_min: Option<u32>,
+    window_max: Option<u32>,
+    ageing: String,
+    max_pending: usize,
+    max_lost_runs: u32,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawGit {
+    cross_check: String,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawAuth {
+    bind_agent_to_subject: bool,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawChangelog {
+    enabled: bool,
+    path: String,
+    template: String,
+}
+
+/// Every key with its default; the weakest layer, and the reference of what there is.
+const DEFAULTS: &str = r#"
+name = "default"
+[nats]
+url = "embedded"
+replicas = 1
+[repo]
+target = "main"
+targets = []
+poll = "10s"
+[gate]
+[runner]
+slots = 4
+pass_env = []
+[state]
+[queue]
+ageing = "30m"
+max_pending = 20000
+max_lost_runs = 3
+[git]
+cross_check = "all"
+[auth]
+bind_agent_to_subject = false
+[changelog]
+enabled = false
+path = "CHANGELOG.md"
+template = "- {requirement}: {title} ({agent})"
+"#;
+
+impl Settings {
+    /// Reads all layers: defaults, file, environment (`YARDMASTER__SECTION__KEY`), flags.
+    ///
+    /// # Errors
+    /// Everything that is wrong, at once.
+    pub fn load(flags: &Flags) -> Result<Settings, SettingsError> {
+        let raw =
+            read(flags).map_err(|e| SettingsError { problems: vec![e.to_string().trim_end().to_owned()] })?;
+        let mut problems = Vec::new();
+        let settings = raw.checked(&mut problems);
+        match settings {
+            Some(settings) if problems.is_empty() => Ok(settings),
+            _ => Err(SettingsError { problems }),
+        }
+    }
+}
+
+fn read(flags: &Flags) -> Result<Raw, config::ConfigError> {
+    let mut layers = Config::builder().add_source(File::from_str(DEFAULTS, FileFormat::Toml));
+    layers = match &flags.config {
+        Some(path) => layers.add_source(File::from(path.as_path()).format(FileFormat::Toml).required(true)),
+        None => layers.add_source(File::new(DEFAULT_FILE, FileFormat::Toml).required(false)),
+    };
+    let environment = Environment::with_prefix("YARDMASTER")
+        .prefix_separator("__")
+        .separator("__")
+        .ignore_empty(true)
+        .list_separator(",")
+        .with_list_parse_key("runner.pass_env")
+        .with_list_parse_key("repo.targets")
+        .try_parsing(true);
+    let path = |p: &Option<PathBuf>| p.as_ref().map(|p| p.to_string_lossy().into_owned());
+    layers
+        .add_source(environment)
+        .set_override_option("nats.url", flags.nats_url.clone())?
+        .set_override_option("repo.remote", flags.remote.clone())?
+        .set_override_option("repo.target", flags.target.clone())?
+        .set_override_option("gate.command", flags.gate.clone())?
+        .set_override_option("runner.slots", flags.slots)?
+        .set_override_option("state.dir", path(&flags.state_dir))?
+        .set_override_option("name", flags.name.clone())?
+        .build()?
+        .try_deserialize()
+}
+
+impl Raw {
+    fn checked(self, problems: &mut Vec<String>) -> Option<Settings> {
+        let policy = self.policy(problems);
+        let poll = duration("repo.poll", &self.repo.poll, problems).max(Duration::from_millis(100));
+        let cross_check = cross_check(&self.git.cross_check, problems);
+        if self.repo.remote.as_deref().is_none_or(|r| r.trim().is_empty()) {
+            problems.push(
+                "`repo.remote` is missing: say where to land with --remote URL-OR-PATH, YARDMASTER__REPO__REMOTE, or `remote` under [repo]".to_owned(),
+            );
+        }
+        if !(1..=MOST_SLOTS).contains(&self.runner.slots) {
+            problems.push(format!(
+                "`runner.slots` (--slots) is {}, but must be 1 to {MOST_SLOTS}",
+                self.runner.slots
+            ));
+        }
+        if ![1, 3, 5].contains(&self.nats.replicas) {
+            problems.push(format!("`nats.replicas` is {}, but must be 1, 3 or 5", self.nats.replicas));
+        }
+        if self.nats.user.is_some() != self.nats.password.is_some() {
+            problems.push("`nats.user` and `nats.password` go together".to_owned());
+        }
+        let url = Some(self.nats.url).filter(|url| url != "embedded");
+        Some(Settings {
+            name: self.name,
+            nats: NatsSettings {
+                url,
+                credentials: self.nats.credentials,
+                user: self.nats.user,
+                password: self.nats.password,
+                token: self.nats.token,
+                replicas: self.nats.replicas,
+            },
+            remote: self.repo.remote.unwrap_or_default(),
+            poll,
+            slots: self.runner.slots,
+            pass_env: self.runner.pass_env,
+            state_dir: self.state.dir,
+            ssh_command: self.repo.ssh_command,
+            cross_check,
+            policy: policy?,
+        })
+    }
+
+    fn policy(&self, problems: &mut Vec<String>) -> Option<Policy> {
+        let mut branch = |key: &str, text: &str| match BranchName::new(text) {
+            Ok(branch) => Some(branch),
+            Err(why) => {
+                problems.push(format!("`{key}`: {why}"));
+                None
+            }
+        };
+        let target = branch("repo.target", &self.repo.target);
+        let others: Vec<_> = self.repo.targets.iter().filter_map(|t| branch("repo.targets", t)).collect();
+        let mut policy = Policy::new(target?);
+        policy.targets.extend(others.into_iter().collect::<BTreeSet<_>>());
+        policy.gate = gate(&self.gate, problems);
+        policy.window_max = self.queue.window_max.unwrap_or(self.runner.slots.max(2)).max(1);
+        policy.window_min = self.queue.window_min.unwrap_or(self.runner.slots).clamp(1, policy.window_max);
+        policy.ageing_ms = millis(duration("queue.ageing", &self.queue.ageing, problems)).max(1_000);
+        policy.max_pending = self.queue.max_pending.max(1);
+        policy.max_lost_runs = self.queue.max_lost_runs.max(1);
+        policy.bind_agent_to_subject = self.auth.bind_agent_to_subject;
+        if self.changelog.enabled {
+            policy.changelog = changelog(&self.changelog, problems);
+        }
+        Some(policy)
+    }
+}
+
+fn gate(raw: &RawGate, problems: &mut Vec<String>) -> GateRule {
+    let Some(command) = raw.command.as_deref().map(str::trim) else { return GateRule::FromTarget };
+    match command {
+        "" => {
+            problems.push(
+                "`gate.command` (--gate) is empty: give a command, or `none` to land without any test"
+                    .to_owned(),
+            );
+            GateRule::FromTarget
+        }
+        "none" => GateRule::Fixed(Gate::default()),
+        command => {
+            let mut gate = Gate::command(command);
+            if let Some(timeout) = &raw.timeout {
+                let ms = millis(duration("gate.timeout", timeout, problems)).max(1);
+                gate.steps.iter_mut().for_each(|s| s.timeout_ms = ms);
+            }
+            GateRule::Fixed(gate)
+        }
+    }
+}
+
+fn changelog(raw: &RawChangelog, problems: &mut Vec<String>) -> Option<ChangelogPolicy> {
+    let plain =
+        |part: &str| !part.is_empty() && part != "." && part != ".." && !part.eq_ignore_ascii_case(".git");
+    if !raw.path.split('/').all(plain) || raw.path.contains('\0') {
+        problems.push(format!(
+            "`changelog.path` is `{}`, but must be a plain path inside the repository",
+            raw.path
+        ));
+        return None;
+    }
+    if raw.template.contains('\n')
+        || Requirement::new(raw.template.chars().take(128).collect::<String>()).is_err()
+    {
+        problems.push("`changelog.template` must be one line of printable text".to_owned());
+        return None;
+    }
+    Some(ChangelogPolicy { path: raw.path.clone(), template: raw.template.clone() })
+}
+
+fn cross_check(text: &str, problems: &mut Vec<String>) -> CrossCheckSetting {
+    match text {
+        "all" => CrossCheckSetting::All,
+        "off" => CrossCheckSetting::Off,
+        other => match other.strip_prefix("1/").and_then(|n| n.parse().ok()).filter(|n| *n > 0) {
+            Some(n) => CrossCheckSetting::Sampled(n),
+            None => {
+                problems
+                    .push(format!("`git.cross_check` is `{other}`, but must be \"all\", \"1/N\" or \"off\""));
+                CrossCheckSetting::All
+            }
+        },
+    }
+}
+
+fn duration(key: &str, text: &str, problems: &mut Vec<String>) -> Duration {
+    match parse_duration_ms(text) {
+        Ok(ms) => Duration::from_millis(ms),
+        Err(why) => {
+            problems.push(format!("`{key}`: {why}"));
+            Duration::ZERO
+        }
+    }
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}

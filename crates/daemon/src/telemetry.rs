@@ -1,0 +1,78 @@
+use std::io::IsTerminal;
+
+use tracing_subscriber::EnvFilter;
+use yardmaster_protocol::{Fact, RequestId, RunOutcome};
+
+/// Starts the log on stderr: for people on a terminal, one JSON object a line otherwise.
+/// `YARDMASTER_LOG` filters it, as in `info,yardmaster_git=debug`; `default` is used without it.
+pub fn start_logging(default: &str) {
+    let filter = EnvFilter::try_from_env("YARDMASTER_LOG").unwrap_or_else(|_| EnvFilter::new(default));
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let started = if std::io::stderr().is_terminal() {
+        log.with_target(false).compact().try_init()
+    } else {
+        log.json().flatten_event(true).with_current_span(true).with_span_list(false).try_init()
+    };
+    // Only a second call fails, and then the log is on already.
+    let _ = started;
+}
+
+/// Tells the log what was journalled: one line for what people care about, in the request's span.
+pub(crate) fn tell(fact: &Fact) {
+    match fact {
+        Fact::Announced { request, announcement: a, target, .. } => {
+            let _span = tracing::info_span!("request", id = %request).entered();
+            tracing::info!(agent = %a.agent, branch = %a.branch, requirement = %a.requirement, %target, "announced");
+        }
+        Fact::Refused { refusal, subject, .. } => tracing::warn!(subject, why = %refusal.message, "refused"),
+        Fact::Repeated { request, of } => of_request(*request, || tracing::info!(%of, "known already")),
+        Fact::Pinned { request, head, position, size, .. } => of_request(*request, || {
+            tracing::info!(%head, position, files = size.files, lines = size.lines, "queued");
+        }),
+        Fact::TargetSeen { target, tip, movement, .. } => {
+            tracing::info!(%target, %tip, ?movement, "target seen")
+        }
+        Fact::RemoteLost { why } => tracing::error!(why, "the remote does not answer"),
+        Fact::RemoteBack => tracing::info!("the remote answers again"),
+        Fact::Testing { request, run, behind, attempt, .. } => of_request(*request, || {
+            tracing::info!(%run, behind = behind.len(), attempt, "testing");
+        }),
+        Fact::RunEnded { run, outcome, ms } => tracing::info!(%run, verdict = word(outcome), ms, "run ended"),
+        Fact::RunDropped { run } => tracing::info!(%run, "run called off"),
+        Fact::LandingStarted { target, landing } => {
+            tracing::info!(%target, to = %landing.to, requests = landing.requests.len(), "pushing");
+        }
+        Fact::LandingEnded { target, why, .. } => tracing::warn!(%target, why, "push came to nothing"),
+        Fact::Landed { request, commit, .. } => of_request(*request, || {
+            tracing::info!(commit = commit.map(|c| c.to_string()), "landed");
+        }),
+        Fact::Failed { request, failure } => of_request(*request, || {
+            tracing::info!(cause = ?failure.cause, why = %failure.evidence.message, "failed");
+        }),
+        Fact::Withdrawn { request, by, .. } => of_request(*request, || tracing::info!(by, "withdrawn")),
+        Fact::Superseded { request, by } => of_request(*request, || tracing::info!(%by, "superseded")),
+        Fact::Blocked { request, blockers } => of_request(*request, || {
+            tracing::info!(
+                reasons = blockers.len(),
+                first = blockers.first().map(|b| b.reason.as_str()),
+                "blocked"
+            );
+        }),
+        Fact::WindowSet { target, window } => tracing::debug!(%target, window, "window"),
+        Fact::Stacked { .. } | Fact::Assembled { .. } => {}
+    }
+}
+
+fn of_request(id: RequestId, told: impl FnOnce()) {
+    tracing::info_span!("request", %id).in_scope(told);
+}
+
+fn word(outcome: &RunOutcome) -> &'static str {
+    match outcome {
+        RunOutcome::Green => "green",
+        RunOutcome::Red { .. } => "red",
+        RunOutcome::TimedOut { .. } => "timed out",
+        RunOutcome::Cancelled => "cancelled",
+        RunOutcome::Lost { .. } => "lost",
+    }
+}
