@@ -1,1 +1,35 @@
-//! todo
+//! Exists so that one room alone has its hands on git repositories: it mirrors, pins, inspects,
+//! assembles, checks out and lands. It knows nothing of queues or NATS.
+//!
+//! Objects are read and written in memory through libgit2. Everything that talks to a remote is done
+//! by the `git` program, because libgit2's push is a forced write that runs no hooks.
+
+mod assemble;
+mod attributes;
+mod candidate;
+mod changelog;
+mod changes;
+mod environment;
+mod error;
+mod git;
+mod hunks;
+mod land;
+mod look;
+mod merge;
+mod mergetree;
+mod mirror;
+mod objects;
+mod options;
+mod pin;
+mod process;
+mod stray;
+mod sweep;
+mod walk;
+mod worktree;
+
+pub use changes::{Changes, MAX_FILES};
+pub use error::GitError;
+pub use mirror::{MergeCounters, Mirror};
+pub use options::{CrossCheck, GitOptions};
+pub use pin::PinAsk;
+pub use worktree::Worktree;

@@ -1,0 +1,156 @@
+use std::collections::HashSet;
+use std::sync::atomic::Ordering;
+
+use git2::{Oid, Repository};
+use yardmaster_protocol::{Assembled, Assembly, CandidateSpec, CommitId, MergedBy};
+
+use crate::candidate::write_commit;
+use crate::merge::{Merge, merge};
+use crate::mergetree::merge_trees;
+use crate::objects::{commit_id, find_commit, oid, tree_id};
+use crate::{CrossCheck, GitError, Mirror, changelog};
+
+/// A merge that was worked out in memory and that git has not confirmed yet.
+struct Claim {
+    base: Oid,
+    head: Oid,
+    /// Before the changelog's line was put in.
+    tree: Oid,
+}
+
+type Pair = (Oid, Oid);
+
+impl Mirror {
+    /// Assembles a stack: each spec on top of the last clean one, the first on `base`. A conflict is
+    /// reported and skipped, so that the next one is assembled on what the conflicting one was tried on.
+    ///
+    /// # Errors
+    /// When `base` or a head is not in the mirror, or the object database or git cannot be used.
+    pub fn assemble(&self, base: CommitId, specs: &[CandidateSpec]) -> Result<Vec<Assembled>, GitError> {
+        self.with_repository(|repo| {
+            let mut confirmed: HashSet<Pair> = HashSet::new();
+            let mut distrusted: HashSet<Pair> = HashSet::new();
+            // Ends: each round distrusts a pair more, and a distrusted pair is never claimed again.
+            loop {
+                let (stack, claims) = self.stack(repo, base, specs, &distrusted)?;
+                let open: Vec<Claim> =
+                    claims.into_iter().filter(|c| !confirmed.contains(&(c.base, c.head))).collect();
+                let wrong = self.disputed(&open)?;
+                confirmed.extend(open.iter().map(|c| (c.base, c.head)));
+                if wrong.is_empty() {
+                    return Ok(stack);
+                }
+                distrusted.extend(wrong);
+            }
+        })
+    }
+
+    fn stack(
+        &self,
+        repo: &Repository,
+        base: CommitId,
+        specs: &[CandidateSpec],
+        distrusted: &HashSet<Pair>,
+    ) -> Result<(Vec<Assembled>, Vec<Claim>), GitError> {
+        let mut claims = Vec::new();
+        let mut stack = Vec::with_capacity(specs.len());
+        let mut top = base;
+        for spec in specs {
+            let assembly = if distrusted.contains(&(oid(top), oid(spec.head))) {
+                disagreement()
+            } else {
+                self.candidate(repo, top, spec, &mut claims)?
+            };
+            let clean = match &assembly {
+                Assembly::Clean { commit, .. } => Some(*commit),
+                Assembly::Conflict { .. } => None,
+            };
+            stack.push(Assembled { base: top, request: spec.request, assembly });
+            top = clean.unwrap_or(top);
+        }
+        Ok((stack, claims))
+    }
+
+    fn candidate(
+        &self,
+        repo: &Repository,
+        top: CommitId,
+        spec: &CandidateSpec,
+        claims: &mut Vec<Claim>,
+    ) -> Result<Assembly, GitError> {
+        let (base, head) = (find_commit(repo, top)?, find_commit(repo, spec.head)?);
+        let (merged, by) = match merge(repo, &self.git, base.id(), head.id())? {
+            Merge::Contained => {
+                let tree = tree_id(base.tree_id());
+                return Ok(Assembly::Clean { commit: top, tree, by: MergedBy::Memory });
+            }
+            Merge::Conflict { paths, detail } => {
+                self.counters.escalated.fetch_add(1, Ordering::Relaxed);
+                return Ok(Assembly::Conflict { paths, detail });
+            }
+            Merge::Clean { tree, by } => (tree, by),
+        };
+        match by {
+            MergedBy::Memory => {
+                self.counters.in_memory.fetch_add(1, Ordering::Relaxed);
+                claims.push(Claim { base: base.id(), head: head.id(), tree: merged });
+            }
+            MergedBy::Git => {
+                self.counters.escalated.fetch_add(1, Ordering::Relaxed);
+            }
+        }
+        let tree =
+            match spec.changelog.as_ref().map(|edit| changelog::edit(repo, merged, edit)).transpose()? {
+                None => merged,
+                Some(Ok(edited)) => edited,
+                Some(Err(detail)) => {
+                    let paths = spec.changelog.iter().map(|edit| edit.path.clone()).collect();
+                    return Ok(Assembly::Conflict { paths, detail });
+                }
+            };
+        let commit = write_commit(repo, spec, &base, &head, tree)?;
+        Ok(Assembly::Clean { commit: commit_id(commit), tree: tree_id(tree), by })
+    }
+
+    /// The claims that git does not bear out.
+    fn disputed(&self, claims: &[Claim]) -> Result<Vec<Pair>, GitError> {
+        let asked: Vec<&Claim> = claims.iter().filter(|_| self.is_checked()).collect();
+        if asked.is_empty() {
+            return Ok(Vec::new());
+        }
+        let pairs: Vec<Pair> = asked.iter().map(|c| (c.base, c.head)).collect();
+        let answers = merge_trees(&self.git, &pairs)?;
+        self.counters.checked.fetch_add(pairs.len() as u64, Ordering::Relaxed);
+        let mut wrong = Vec::new();
+        for (claim, answer) in asked.iter().zip(answers) {
+            if answer != Some(claim.tree) {
+                tracing::warn!(
+                    base = %claim.base, head = %claim.head, ours = %claim.tree, git = ?answer,
+                    "git sees a merge differently; it counts as a conflict",
+                );
+                self.counters.disagreed.fetch_add(1, Ordering::Relaxed);
+                wrong.push((claim.base, claim.head));
+            }
+        }
+        Ok(wrong)
+    }
+
+    fn is_checked(&self) -> bool {
+        match self.options.cross_check {
+            CrossCheck::All => true,
+            CrossCheck::Off | CrossCheck::Sampled(0) => false,
+            CrossCheck::Sampled(n) => {
+                self.counters.sampled.fetch_add(1, Ordering::Relaxed).is_multiple_of(u64::from(n))
+            }
+        }
+    }
+}
+
+fn disagreement() -> Assembly {
+    Assembly::Conflict {
+        paths: Vec::new(),
+        detail: "the in-memory merge and `git merge-tree` disagree about this merge: rebase the branch \
+                 onto the target, and report it"
+            .to_owned(),
+    }
+}

@@ -1,0 +1,73 @@
+use std::collections::BTreeSet;
+
+use git2::{Diff, DiffFindOptions, DiffOptions, Oid, Repository};
+use yardmaster_protocol::{ChangeSize, CommitId};
+
+use crate::objects::{find_commit, oid};
+use crate::{GitError, Mirror};
+
+/// The most paths that are listed of one change.
+pub const MAX_FILES: usize = 1_000;
+/// Beyond so many files, lines are counted without looking for renames.
+const MAX_RENAME_FILES: usize = 1_000;
+/// Beyond so many files, lines are not counted at all.
+const MAX_COUNTED_FILES: usize = 20_000;
+/// Larger files count as binary: no lines.
+const MAX_COUNTED_BYTES: i64 = 1024 * 1024;
+
+/// What differs between two commits.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Changes {
+    /// Paths, sorted, cut at [`MAX_FILES`]; of a rename both names.
+    pub files: Vec<String>,
+    /// Lines as git counts them, and the full count of files.
+    pub size: ChangeSize,
+}
+
+impl Mirror {
+    /// What differs between two commits of the mirror.
+    ///
+    /// # Errors
+    /// When one of them is not in the mirror.
+    pub fn changed_paths(&self, from: CommitId, to: CommitId) -> Result<Changes, GitError> {
+        self.with_repository(|repo| {
+            let (from, to) = (find_commit(repo, from)?, find_commit(repo, to)?);
+            between(repo, from.tree_id(), to.tree_id())
+        })
+    }
+
+    /// Whether `commit` contains `ancestor`.
+    ///
+    /// # Errors
+    /// When the object database cannot be used.
+    pub fn contains(&self, commit: CommitId, ancestor: CommitId) -> Result<bool, GitError> {
+        self.with_repository(|repo| crate::objects::contains(repo, oid(commit), oid(ancestor)))
+    }
+}
+
+pub(crate) fn between(repo: &Repository, from: Oid, to: Oid) -> Result<Changes, GitError> {
+    let (from, to) = (repo.find_tree(from)?, repo.find_tree(to)?);
+    let mut options = DiffOptions::new();
+    options.max_size(MAX_COUNTED_BYTES).context_lines(0);
+    let mut diff = repo.diff_tree_to_tree(Some(&from), Some(&to), Some(&mut options))?;
+    let mut paths = BTreeSet::new();
+    for delta in diff.deltas() {
+        for file in [delta.old_file(), delta.new_file()] {
+            paths.extend(file.path_bytes().map(|p| String::from_utf8_lossy(p).into_owned()));
+        }
+    }
+    let files = u32::try_from(paths.len()).unwrap_or(u32::MAX);
+    let lines = lines(&mut diff, paths.len())?;
+    Ok(Changes { files: paths.into_iter().take(MAX_FILES).collect(), size: ChangeSize { lines, files } })
+}
+
+fn lines(diff: &mut Diff<'_>, files: usize) -> Result<u64, GitError> {
+    if files > MAX_COUNTED_FILES {
+        return Ok(0);
+    }
+    if files <= MAX_RENAME_FILES {
+        diff.find_similar(Some(DiffFindOptions::new().renames(true)))?;
+    }
+    let stats = diff.stats()?;
+    Ok(stats.insertions() as u64 + stats.deletions() as u64)
+}

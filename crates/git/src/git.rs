@@ -1,0 +1,91 @@
+use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use crate::GitError;
+use crate::environment::Environment;
+use crate::process::{self, Finished};
+
+/// How long a command may take that only works on our own disk.
+const LOCAL_TIMEOUT: Duration = Duration::from_secs(300);
+
+/// Starts git commands on one git directory.
+#[derive(Debug, Clone)]
+pub(crate) struct Git {
+    pub(crate) dir: PathBuf,
+    pub(crate) environment: Environment,
+    pub(crate) net_timeout: Duration,
+    /// More of the environment, all of it paths.
+    pub(crate) variables: Vec<(&'static str, PathBuf)>,
+}
+
+impl Git {
+    /// A command that stays on our own disk; whatever its exit code.
+    pub(crate) fn local<S: AsRef<OsStr>>(
+        &self,
+        args: &[S],
+        stdin: Option<Vec<u8>>,
+    ) -> Result<Finished, GitError> {
+        self.start(args, stdin, LOCAL_TIMEOUT)
+    }
+
+    /// A command that stays on our own disk and must end well.
+    pub(crate) fn local_ok<S: AsRef<OsStr>>(&self, args: &[S]) -> Result<Finished, GitError> {
+        let done = self.local(args, None)?;
+        if done.status.is_some_and(|s| s.success()) {
+            return Ok(done);
+        }
+        Err(self.failed(args, &done))
+    }
+
+    /// A command that talks to the remote; whatever its exit code.
+    pub(crate) fn remote<S: AsRef<OsStr>>(
+        &self,
+        args: &[S],
+        stdin: Option<Vec<u8>>,
+    ) -> Result<Finished, GitError> {
+        self.start(args, stdin, self.net_timeout)
+    }
+
+    /// What a failed command said, or that it was ended.
+    pub(crate) fn why(&self, done: &Finished) -> String {
+        if done.status.is_none() {
+            return format!("no answer within {} s", self.net_timeout.as_secs_f32());
+        }
+        let text = String::from_utf8_lossy(&done.stderr);
+        let text = text.trim();
+        if text.is_empty() {
+            return format!("exit code {}", done.status.and_then(|s| s.code()).unwrap_or(-1));
+        }
+        cut(text, 2_000)
+    }
+
+    pub(crate) fn failed<S: AsRef<OsStr>>(&self, args: &[S], done: &Finished) -> GitError {
+        let words = args.iter().take(2).map(|a| a.as_ref().to_string_lossy());
+        GitError::Command { command: words.collect::<Vec<_>>().join(" "), why: self.why(done) }
+    }
+
+    fn start<S: AsRef<OsStr>>(
+        &self,
+        args: &[S],
+        stdin: Option<Vec<u8>>,
+        timeout: Duration,
+    ) -> Result<Finished, GitError> {
+        let mut command = self.environment.git();
+        command.env("GIT_DIR", &self.dir).current_dir(&self.dir).args(args);
+        command.envs(self.variables.iter().map(|(name, path)| (name, path)));
+        process::run(command, stdin, timeout).map_err(GitError::NoGit)
+    }
+
+    pub(crate) fn dir(&self) -> &Path {
+        &self.dir
+    }
+}
+
+/// The first `bytes` of a text, whole characters only.
+pub(crate) fn cut(text: &str, bytes: usize) -> String {
+    match text.char_indices().map(|(i, _)| i).take_while(|i| *i <= bytes).last() {
+        Some(end) if text.len() > bytes => format!("{}…", &text[..end]),
+        _ => text.to_owned(),
+    }
+}

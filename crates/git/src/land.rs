@@ -1,0 +1,157 @@
+use yardmaster_protocol::{BranchName, CommitId, LandOutcome, Sighting};
+
+use crate::git::cut;
+use crate::objects::{contains, find_commit, oid, tree_id};
+use crate::process::Finished;
+use crate::{GitError, Mirror};
+
+/// The most of the remote's words about a refusal that are told, in bytes.
+const MAX_WHY: usize = 2_000;
+
+/// What the push itself said; the look at the remote afterwards decides.
+enum Pushed {
+    /// The remote took it, or says that it has it.
+    Taken,
+    /// The branch was not where the lease said.
+    Stale,
+    /// The remote's own rules said no.
+    Declined(String),
+    /// Neither; the push may or may not have arrived.
+    Unclear(String),
+}
+
+impl Mirror {
+    /// Moves `target` on the remote from exactly `from` to `to`, never by force, and then looks at
+    /// what the remote has: that, and not the push, says how it went.
+    pub fn land(&self, target: &BranchName, from: CommitId, to: CommitId, asked: &[CommitId]) -> LandOutcome {
+        let pushed = match self.is_forward(from, to) {
+            Ok(true) => self.push(target, from, to).unwrap_or_else(|e| Pushed::Unclear(e.to_string())),
+            Ok(false) => Pushed::Declined(format!("{to} does not descend from {from}, so it was not pushed")),
+            Err(error) => Pushed::Unclear(error.to_string()),
+        };
+        match self.look_for(target, from, to, asked) {
+            Err(error) => {
+                let said = match pushed {
+                    Pushed::Unclear(why) => format!("{why}; then "),
+                    Pushed::Taken | Pushed::Stale | Pushed::Declined(_) => String::new(),
+                };
+                LandOutcome::Unknown { why: format!("{said}{error}") }
+            }
+            Ok((seen, true)) => LandOutcome::Landed { seen },
+            Ok((seen, false)) if seen.tip != from => LandOutcome::Moved { seen },
+            Ok((seen, false)) => match pushed {
+                Pushed::Declined(why) => LandOutcome::Declined { why, seen },
+                Pushed::Stale | Pushed::Taken => LandOutcome::Moved { seen },
+                Pushed::Unclear(why) => LandOutcome::Unknown { why },
+            },
+        }
+    }
+
+    /// The lease alone would also allow a step back; with this it never is one.
+    fn is_forward(&self, from: CommitId, to: CommitId) -> Result<bool, GitError> {
+        self.with_repository(|repo| {
+            find_commit(repo, to)?;
+            contains(repo, oid(to), oid(from))
+        })
+    }
+
+    fn push(&self, target: &BranchName, from: CommitId, to: CommitId) -> Result<Pushed, GitError> {
+        let lease = format!("--force-with-lease=refs/heads/{target}:{from}");
+        let refspec = format!("{to}:refs/heads/{target}");
+        let args = [
+            "push",
+            "--porcelain",
+            "--atomic",
+            "--no-verify",
+            "--no-recurse-submodules",
+            &lease,
+            "--end-of-options",
+            "origin",
+            &refspec,
+        ];
+        let done = self.git.remote(&args, None)?;
+        Ok(read_push(&done, &self.git.why(&done)))
+    }
+
+    /// What the remote has, and whether that includes `to` with the tree that was tested.
+    fn look_for(
+        &self,
+        target: &BranchName,
+        from: CommitId,
+        to: CommitId,
+        asked: &[CommitId],
+    ) -> Result<(Sighting, bool), GitError> {
+        let mut all = asked.to_vec();
+        if !asked.contains(&to) {
+            all.push(to);
+        }
+        let mut seen = self.look(target, Some(from), &all)?;
+        let landed = seen.contains.contains(&to);
+        seen.contains.retain(|commit| asked.contains(commit));
+        if seen.tip == to {
+            let tree = self.with_repository(|repo| Ok(tree_id(find_commit(repo, to)?.tree_id())))?;
+            if tree != seen.tree {
+                return Err(GitError::Damaged(format!("{to} has another tree than the one that was pushed")));
+            }
+        }
+        Ok((seen, landed))
+    }
+}
+
+/// Reads `<flag> TAB <from>:<to> TAB <summary> (<reason>)`.
+fn read_push(done: &Finished, why: &str) -> Pushed {
+    let stdout = String::from_utf8_lossy(&done.stdout);
+    for line in stdout.lines() {
+        let mut fields = line.splitn(3, '\t');
+        let (Some(flag), Some(_), Some(summary)) = (fields.next(), fields.next(), fields.next()) else {
+            continue;
+        };
+        return match flag {
+            " " | "+" | "*" | "=" => Pushed::Taken,
+            _ if summary.starts_with("[rejected]") => Pushed::Stale,
+            _ if summary.starts_with("[remote rejected]") && !is_about_locks(summary) => {
+                Pushed::Declined(told(summary, done))
+            }
+            _ => Pushed::Unclear(told(summary, done)),
+        };
+    }
+    Pushed::Unclear(why.to_owned())
+}
+
+/// Two writers at once, or a lock that a killed one left: nothing that a rule said.
+fn is_about_locks(summary: &str) -> bool {
+    ["cannot lock ref", "failed to update ref", "failed to lock", "fetch first", "incorrect old value"]
+        .iter()
+        .any(|words| summary.contains(words))
+}
+
+/// What hooks said comes on standard error behind `remote:`.
+fn told(summary: &str, done: &Finished) -> String {
+    let stderr = String::from_utf8_lossy(&done.stderr);
+    let remote = stderr.lines().filter_map(|l| l.strip_prefix("remote:")).map(str::trim);
+    let words: Vec<&str> = std::iter::once(summary.trim()).chain(remote).filter(|l| !l.is_empty()).collect();
+    cut(&words.join("\n"), MAX_WHY)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(stdout: &str, stderr: &str) -> Pushed {
+        let done = Finished { status: None, stdout: stdout.into(), stderr: stderr.into(), cut: false };
+        read_push(&done, "cut off")
+    }
+
+    #[test]
+    fn porcelain_lines_are_told_apart() {
+        let line = |flag: &str, summary: &str| format!("To x\n{flag}\ta:refs/heads/b\t{summary}\nDone\n");
+        assert!(matches!(read(&line(" ", "1..2"), ""), Pushed::Taken));
+        assert!(matches!(read(&line("=", "[up to date]"), ""), Pushed::Taken));
+        assert!(matches!(read(&line("!", "[rejected] (stale info)"), ""), Pushed::Stale));
+        let declined = read(&line("!", "[remote rejected] (pre-receive hook declined)"), "remote: no!  \n");
+        assert!(matches!(declined, Pushed::Declined(why) if why.ends_with("declined)\nno!")));
+        let locked = "[remote rejected] (cannot lock ref 'refs/heads/b': is at 1 but expected 2)";
+        assert!(matches!(read(&line("!", locked), ""), Pushed::Unclear(_)));
+        assert!(matches!(read("", "fatal: no route"), Pushed::Unclear(why) if why == "cut off"));
+    }
+}

@@ -1,0 +1,152 @@
+use std::collections::BTreeMap;
+use std::sync::PoisonError;
+
+use git2::{ErrorCode, Oid, Repository};
+use yardmaster_protocol::{BranchName, CommitId, Movement, PROJECT_FILE, Sighting};
+
+use crate::objects::{commit_id, contains, oid, tree_id};
+use crate::{GitError, Mirror};
+
+/// The largest project file that is read.
+const MAX_PROJECT_FILE: usize = 256 * 1024;
+const TARGETS: &str = "refs/yardmaster/targets/";
+
+impl Mirror {
+    /// Asks the remote where `target` is: fetches its tip, reads the project file there, and says how
+    /// it moved since `known` and which of `asked` it contains.
+    ///
+    /// # Errors
+    /// [`GitError::Unreachable`], [`GitError::RemoteEmpty`] and [`GitError::TargetMissing`] are told apart.
+    pub fn look(
+        &self,
+        target: &BranchName,
+        known: Option<CommitId>,
+        asked: &[CommitId],
+    ) -> Result<Sighting, GitError> {
+        let _one_at_a_time = self.fetching.lock().unwrap_or_else(PoisonError::into_inner);
+        let local = format!("{TARGETS}{target}");
+        let refspec = format!("+refs/heads/{target}:{local}");
+        if let Err(why) = self.fetch(std::slice::from_ref(&refspec))? {
+            self.diagnose(target, &why)?;
+            self.with_repository(|repo| clear_way(repo, &local))?;
+            self.fetch(&[refspec])?.map_err(|why| GitError::Unreachable { why })?;
+        }
+        self.with_repository(|repo| {
+            let tip = repo.find_reference(&local)?.peel_to_commit()?;
+            let movement = movement(repo, known.map(oid), tip.id())?;
+            let mut contained = Vec::new();
+            for commit in asked {
+                if contains(repo, tip.id(), oid(*commit))? {
+                    contained.push(*commit);
+                }
+            }
+            Ok(Sighting {
+                tip: commit_id(tip.id()),
+                tree: tree_id(tip.tree_id()),
+                movement,
+                contains: contained,
+                project_file: project_file(repo, &tip.tree()?)?,
+            })
+        })
+    }
+
+    /// Fetches refs in one process; the inner error is why git could not.
+    pub(crate) fn fetch(&self, refspecs: &[String]) -> Result<Result<(), String>, GitError> {
+        let args = [
+            "fetch",
+            "--quiet",
+            "--no-tags",
+            "--no-write-fetch-head",
+            "--no-auto-maintenance",
+            "--stdin",
+            "--end-of-options",
+            "origin",
+        ];
+        let done = self.git.remote(&args, Some(format!("{}\n", refspecs.join("\n")).into_bytes()))?;
+        match done.status {
+            Some(status) if status.success() => Ok(Ok(())),
+            _ => Ok(Err(self.git.why(&done))),
+        }
+    }
+
+    /// The remote's branches, all of them or those that are named.
+    pub(crate) fn heads(&self, branches: &[&BranchName]) -> Result<BTreeMap<String, Oid>, GitError> {
+        let mut args: Vec<String> =
+            ["ls-remote", "--quiet", "--heads", "--end-of-options", "origin"].map(str::to_owned).to_vec();
+        args.extend(branches.iter().map(|b| format!("refs/heads/{b}")));
+        let done = self.git.remote(&args, None)?;
+        if !done.status.is_some_and(|s| s.success()) {
+            return Err(GitError::Unreachable { why: self.git.why(&done) });
+        }
+        let text = String::from_utf8_lossy(&done.stdout);
+        let line = |line: &str| {
+            let (id, name) = line.split_once('\t')?;
+            Some((name.strip_prefix("refs/heads/")?.to_owned(), Oid::from_str(id).ok()?))
+        };
+        Ok(text.lines().filter_map(line).collect())
+    }
+
+    /// Why a fetch of the target failed; nothing when the remote has it.
+    fn diagnose(&self, target: &BranchName, why: &str) -> Result<(), GitError> {
+        tracing::debug!(%target, why, "fetch of the target failed");
+        let heads = self.heads(&[])?;
+        if heads.is_empty() {
+            return Err(GitError::RemoteEmpty);
+        }
+        if !heads.contains_key(target.as_str()) {
+            return Err(GitError::TargetMissing(target.clone()));
+        }
+        Ok(())
+    }
+}
+
+/// A target `a/b` cannot be kept beside an old target `a`, and the other way.
+fn clear_way(repo: &Repository, wanted: &str) -> Result<(), GitError> {
+    for reference in repo.references_glob(&format!("{TARGETS}*"))? {
+        let mut reference = reference?;
+        let in_the_way = reference.name().is_ok_and(|name| {
+            name.strip_prefix(wanted)
+                .or_else(|| wanted.strip_prefix(name))
+                .is_some_and(|r| r.starts_with('/'))
+        });
+        if in_the_way {
+            reference.delete()?;
+        }
+    }
+    Ok(())
+}
+
+fn movement(repo: &Repository, known: Option<Oid>, tip: Oid) -> Result<Movement, GitError> {
+    let Some(known) = known else { return Ok(Movement::First) };
+    Ok(if known == tip {
+        Movement::Same
+    } else if contains(repo, tip, known)? {
+        Movement::Forward
+    } else if repo.odb()?.exists(known) && contains(repo, known, tip)? {
+        Movement::Rewound
+    } else {
+        Movement::Diverged
+    })
+}
+
+/// The text of the project file. One that cannot be read must not pass for one that is not there,
+/// for that would change the gate: it becomes a text that no parser takes and that says why.
+fn project_file(repo: &Repository, tree: &git2::Tree<'_>) -> Result<Option<String>, GitError> {
+    let entry = match tree.get_path(std::path::Path::new(PROJECT_FILE)) {
+        Ok(entry) => entry,
+        Err(e) if e.code() == ErrorCode::NotFound => return Ok(None),
+        Err(e) => return Err(e.into()),
+    };
+    let unreadable = |why: &str| Ok(Some(format!("! {PROJECT_FILE} {why}\n")));
+    if !matches!(entry.filemode(), 0o100_644 | 0o100_755) {
+        return unreadable("is not a plain file");
+    }
+    let (size, _) = repo.odb()?.read_header(entry.id())?;
+    if size > MAX_PROJECT_FILE {
+        return unreadable("is larger than 256 KiB");
+    }
+    match String::from_utf8(repo.find_blob(entry.id())?.content().to_vec()) {
+        Ok(text) => Ok(Some(text)),
+        Err(_) => unreadable("is not UTF-8 text"),
+    }
+}

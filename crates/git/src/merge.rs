@@ -1,0 +1,53 @@
+use git2::{Oid, Repository};
+use yardmaster_protocol::MergedBy;
+
+use crate::GitError;
+use crate::git::Git;
+use crate::mergetree::{MergeTree, merge_tree};
+use crate::objects::merge_bases;
+use crate::walk::{BY_ATTRIBUTES, Stop, merge_trees};
+
+/// How one head merges into one base.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Merge {
+    /// The base has it already.
+    Contained,
+    Clean {
+        tree: Oid,
+        by: MergedBy,
+    },
+    Conflict {
+        paths: Vec<String>,
+        detail: String,
+    },
+}
+
+/// Merges in memory where that is exact, else asks git.
+pub(crate) fn merge(repo: &Repository, git: &Git, ours: Oid, theirs: Oid) -> Result<Merge, GitError> {
+    let bases = merge_bases(repo, ours, theirs)?;
+    let base = match bases[..] {
+        [] => {
+            let detail = "the two histories have no commit in common".to_owned();
+            return Ok(Merge::Conflict { paths: Vec::new(), detail });
+        }
+        [base] if base == theirs => return Ok(Merge::Contained),
+        [base] => base,
+        _ => return escalate(git, ours, theirs, "there are several merge bases"),
+    };
+    let tree = |commit: Oid| Ok::<_, git2::Error>(repo.find_commit(commit)?.tree_id());
+    match merge_trees(&repo.odb()?, tree(base)?, tree(ours)?, tree(theirs)?) {
+        Ok(tree) => Ok(Merge::Clean { tree, by: MergedBy::Memory }),
+        Err(Stop::Escalate(why)) => escalate(git, ours, theirs, why),
+        Err(Stop::Failed(error)) => Err(error),
+    }
+}
+
+fn escalate(git: &Git, ours: Oid, theirs: Oid, why: &'static str) -> Result<Merge, GitError> {
+    tracing::debug!(%ours, %theirs, why, "merge is left to git");
+    // Several merge bases may hide a rule about attributes, so git reads them there too.
+    let attributes = why == BY_ATTRIBUTES || why.starts_with("there are several");
+    Ok(match merge_tree(git, ours, theirs, attributes)? {
+        MergeTree::Clean(tree) => Merge::Clean { tree, by: MergedBy::Git },
+        MergeTree::Conflict { paths, detail } => Merge::Conflict { paths, detail },
+    })
+}

@@ -1,0 +1,119 @@
+use git2::{ErrorCode, Odb, Oid, Repository};
+use yardmaster_protocol::{CommitId, ObjectId, TreeId};
+
+use crate::GitError;
+
+/// A directory's mode.
+pub(crate) const TREE: u32 = 0o040_000;
+
+/// One line of a tree.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Entry<'a> {
+    pub(crate) mode: u32,
+    pub(crate) name: &'a [u8],
+    pub(crate) id: Oid,
+}
+
+impl Entry<'_> {
+    pub(crate) fn is_tree(&self) -> bool {
+        self.mode == TREE
+    }
+
+    /// A file whose content can be merged line by line.
+    pub(crate) fn is_regular(&self) -> bool {
+        matches!(self.mode, 0o100_644 | 0o100_755)
+    }
+
+    /// Old repositories carry modes that git writes differently today.
+    pub(crate) fn is_canonical(&self) -> bool {
+        self.is_tree() || self.is_regular() || matches!(self.mode, 0o120_000 | 0o160_000)
+    }
+}
+
+/// The lines of a raw tree object.
+pub(crate) fn parse_tree(raw: &[u8]) -> Result<Vec<Entry<'_>>, GitError> {
+    let mut entries = Vec::with_capacity(raw.len() / 36);
+    let mut rest = raw;
+    while !rest.is_empty() {
+        let (entry, after) = parse_entry(rest).ok_or_else(|| GitError::Damaged("a tree is cut".into()))?;
+        entries.push(entry);
+        rest = after;
+    }
+    Ok(entries)
+}
+
+fn parse_entry(raw: &[u8]) -> Option<(Entry<'_>, &[u8])> {
+    let space = raw.iter().position(|b| *b == b' ')?;
+    let mode = u32::from_str_radix(std::str::from_utf8(&raw[..space]).ok()?, 8).ok()?;
+    let rest = &raw[space + 1..];
+    let nul = rest.iter().position(|b| *b == 0)?;
+    let id = Oid::from_bytes(rest.get(nul + 1..nul + 21)?).ok()?;
+    Some((Entry { mode, name: &rest[..nul], id }, &rest[nul + 21..]))
+}
+
+/// Writes a tree and gives its id.
+pub(crate) fn write_tree(odb: &Odb<'_>, mut entries: Vec<Entry<'_>>) -> Result<Oid, GitError> {
+    entries.sort_by(|a, b| sort_key(a).cmp(sort_key(b)));
+    let mut raw = Vec::with_capacity(entries.iter().map(|e| e.name.len() + 28).sum());
+    for entry in entries {
+        raw.extend_from_slice(format!("{:o} ", entry.mode).as_bytes());
+        raw.extend_from_slice(entry.name);
+        raw.push(0);
+        raw.extend_from_slice(entry.id.as_bytes());
+    }
+    Ok(odb.write(git2::ObjectType::Tree, &raw)?)
+}
+
+/// Git sorts a directory as if its name ended with a slash.
+fn sort_key<'a>(entry: &Entry<'a>) -> impl Iterator<Item = &'a u8> + use<'a> {
+    entry.name.iter().chain(if entry.is_tree() { b"/".iter() } else { b"".iter() })
+}
+
+pub(crate) fn oid(id: CommitId) -> Oid {
+    raw_oid(id.0)
+}
+
+fn raw_oid(id: ObjectId) -> Oid {
+    Oid::from_bytes(&id.0).unwrap_or_else(|_| unreachable!("20 bytes are an object id"))
+}
+
+pub(crate) fn commit_id(oid: Oid) -> CommitId {
+    CommitId(object_id(oid))
+}
+
+pub(crate) fn tree_id(oid: Oid) -> TreeId {
+    TreeId(object_id(oid))
+}
+
+fn object_id(oid: Oid) -> ObjectId {
+    let bytes = oid.as_bytes().first_chunk::<20>();
+    ObjectId(*bytes.unwrap_or_else(|| unreachable!("SHA-1 ids have 20 bytes")))
+}
+
+/// A commit of the mirror.
+pub(crate) fn find_commit(repo: &Repository, id: CommitId) -> Result<git2::Commit<'_>, GitError> {
+    repo.find_commit(oid(id)).map_err(|e| match e.code() {
+        ErrorCode::NotFound => GitError::NoCommit(id),
+        _ => e.into(),
+    })
+}
+
+/// Whether `tip` contains `commit`; a commit that the mirror does not have is contained in nothing.
+pub(crate) fn contains(repo: &Repository, tip: Oid, commit: Oid) -> Result<bool, GitError> {
+    if tip == commit {
+        return Ok(true);
+    }
+    if !repo.odb()?.exists(commit) {
+        return Ok(false);
+    }
+    Ok(repo.graph_descendant_of(tip, commit)?)
+}
+
+/// Every best common ancestor; none for unrelated histories.
+pub(crate) fn merge_bases(repo: &Repository, a: Oid, b: Oid) -> Result<Vec<Oid>, GitError> {
+    match repo.merge_bases(a, b) {
+        Ok(bases) => Ok(bases.iter().copied().collect()),
+        Err(e) if e.code() == ErrorCode::NotFound => Ok(Vec::new()),
+        Err(e) => Err(e.into()),
+    }
+}

@@ -1,0 +1,176 @@
+use std::collections::HashSet;
+use std::sync::PoisonError;
+
+use git2::{ErrorCode, Oid, Repository};
+use yardmaster_protocol::{BranchName, CommitId, Inspection, RequestId};
+
+use crate::changes::between;
+use crate::objects::{commit_id, find_commit, merge_bases, oid};
+use crate::{GitError, Mirror};
+
+const REQUESTS: &str = "refs/yardmaster/requests/";
+/// The most branches of one fetch.
+const MAX_BATCH: usize = 100;
+/// Branches may vanish between two commands; so often that is looked at again.
+const MAX_ROUNDS: usize = 3;
+
+/// A branch that was announced and is to be taken into custody.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PinAsk {
+    /// The request that it is for; the pin is named after it.
+    pub request: RequestId,
+    /// Where the work is.
+    pub branch: BranchName,
+    /// The head that was announced; none takes whatever the branch has.
+    pub commit: Option<CommitId>,
+}
+
+impl Mirror {
+    /// Takes announced branches into custody, many in one fetch, and inspects each against `tip`.
+    /// Answers in the order of the asks. A head that is pinned already stays pinned, whatever became
+    /// of its branch.
+    ///
+    /// # Errors
+    /// When the remote does not answer, `tip` is not in the mirror, or the object database cannot be used.
+    pub fn pin(&self, asks: &[PinAsk], tip: CommitId) -> Result<Vec<(RequestId, Inspection)>, GitError> {
+        let mut answers = Vec::with_capacity(asks.len());
+        for batch in batches(asks) {
+            let _one_at_a_time = self.fetching.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut wanted = Vec::new();
+            for ask in batch {
+                if !self.with_repository(|repo| is_pinned_as_announced(repo, ask))? {
+                    wanted.push(ask);
+                }
+            }
+            let missing = self.fetch_pins(wanted)?;
+            for ask in batch {
+                let inspection = if missing.contains(&ask.request) {
+                    self.with_repository(|repo| remove_pin(repo, ask.request))?;
+                    Inspection::BranchMissing
+                } else {
+                    self.with_repository(|repo| inspect(repo, ask, tip))?
+                };
+                answers.push((ask.request, inspection));
+            }
+        }
+        Ok(answers)
+    }
+
+    /// Lets go of requests that have ended; unknown ones are fine.
+    ///
+    /// # Errors
+    /// When a ref cannot be removed.
+    pub fn unpin(&self, requests: &[RequestId]) -> Result<(), GitError> {
+        self.with_repository(|repo| requests.iter().try_for_each(|request| remove_pin(repo, *request)))
+    }
+
+    /// What is in custody, sorted.
+    ///
+    /// # Errors
+    /// When the refs cannot be read.
+    pub fn pinned(&self) -> Result<Vec<RequestId>, GitError> {
+        self.with_repository(|repo| {
+            let mut pinned = Vec::new();
+            for reference in repo.references_glob(&format!("{REQUESTS}*"))? {
+                let reference = reference?;
+                let id: Option<RequestId> =
+                    reference.name().ok().and_then(|n| n.strip_prefix(REQUESTS)?.parse().ok());
+                pinned.extend(id);
+            }
+            pinned.sort_unstable();
+            Ok(pinned)
+        })
+    }
+
+    /// Fetches heads to their pins; gives those whose branch the remote does not have.
+    fn fetch_pins(&self, mut wanted: Vec<&PinAsk>) -> Result<HashSet<RequestId>, GitError> {
+        let mut missing = HashSet::new();
+        for round in 1.. {
+            if wanted.is_empty() {
+                break;
+            }
+            let refspec = |ask: &&PinAsk| format!("+refs/heads/{}:{REQUESTS}{}", ask.branch, ask.request);
+            let Err(why) = self.fetch(&wanted.iter().map(refspec).collect::<Vec<_>>())? else { break };
+            // One missing branch fails the whole fetch: find out which, and go on without it.
+            let branches: Vec<&BranchName> = wanted.iter().map(|ask| &ask.branch).collect();
+            let heads = self.heads(&branches)?;
+            let (there, gone): (Vec<_>, Vec<_>) =
+                wanted.into_iter().partition(|ask| heads.contains_key(ask.branch.as_str()));
+            if round >= MAX_ROUNDS && gone.is_empty() {
+                return Err(GitError::Unreachable { why });
+            }
+            missing.extend(gone.iter().map(|ask| ask.request));
+            wanted = there;
+        }
+        Ok(missing)
+    }
+}
+
+/// No two asks of one batch write the same ref.
+fn batches(asks: &[PinAsk]) -> Vec<&[PinAsk]> {
+    let mut batches = Vec::new();
+    let (mut start, mut seen) = (0, HashSet::new());
+    for (i, ask) in asks.iter().enumerate() {
+        if i - start >= MAX_BATCH || !seen.insert(ask.request) {
+            batches.push(&asks[start..i]);
+            start = i;
+            seen = HashSet::from([ask.request]);
+        }
+    }
+    batches.push(&asks[start..]);
+    batches
+}
+
+fn pin_name(request: RequestId) -> String {
+    format!("{REQUESTS}{request}")
+}
+
+/// Without an announced commit an old pin proves nothing: it may be from a journal that is gone.
+fn is_pinned_as_announced(repo: &Repository, ask: &PinAsk) -> Result<bool, GitError> {
+    let Some(commit) = ask.commit else { return Ok(false) };
+    match repo.refname_to_id(&pin_name(ask.request)) {
+        Ok(found) => Ok(found == oid(commit)),
+        Err(e) if e.code() == ErrorCode::NotFound => Ok(false),
+        Err(e) => Err(e.into()),
+    }
+}
+
+fn remove_pin(repo: &Repository, request: RequestId) -> Result<(), GitError> {
+    match repo.find_reference(&pin_name(request)) {
+        Ok(mut pin) => Ok(pin.delete()?),
+        Err(e) if e.code() == ErrorCode::NotFound => Ok(()),
+        Err(e) => Err(e.into()),
+    }
+}
+
+fn inspect(repo: &Repository, ask: &PinAsk, tip: CommitId) -> Result<Inspection, GitError> {
+    let found = repo.refname_to_id(&pin_name(ask.request))?;
+    let Ok(head) = repo.find_commit(found) else {
+        return unusable(repo, ask.request, "the branch does not point to a commit");
+    };
+    if ask.commit.is_some_and(|announced| oid(announced) != found) {
+        remove_pin(repo, ask.request)?;
+        return Ok(Inspection::HeadMoved { found: commit_id(found) });
+    }
+    let tip = find_commit(repo, tip)?.id();
+    let Some(merge_base) = merge_bases(repo, tip, found)?.first().copied() else {
+        return unusable(repo, ask.request, "it has no commit in common with the target");
+    };
+    let changes = between(repo, tree_of(repo, merge_base)?, head.tree_id())?;
+    Ok(Inspection::Pinned {
+        head: commit_id(found),
+        merge_base: commit_id(merge_base),
+        size: changes.size,
+        files: changes.files,
+        contained: merge_base == found,
+    })
+}
+
+fn tree_of(repo: &Repository, commit: Oid) -> Result<Oid, GitError> {
+    Ok(repo.find_commit(commit)?.tree_id())
+}
+
+fn unusable(repo: &Repository, request: RequestId, why: &str) -> Result<Inspection, GitError> {
+    remove_pin(repo, request)?;
+    Ok(Inspection::Unusable { why: why.to_owned() })
+}

@@ -1,0 +1,11 @@
+//! Hands on git, tried on real remotes: paths, and git's own HTTP server.
+
+mod assemble;
+mod attributes;
+mod http;
+mod land;
+mod look;
+mod pin;
+mod random_merges;
+mod remote;
+mod worktree;
