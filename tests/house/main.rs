@@ -1,1 +1,3 @@
 //! The house end to end.
+
+mod landing;
