@@ -90,10 +90,8 @@ async fn what_is_cancelled_before_it_starts_does_not_start() {
 async fn background_processes_do_not_survive_their_step() {
     let world = World::new();
     let mut fifo = world.fifo("f");
-    let steps = vec![
-        step("fork", &format!("sleep 600 9>{} >/dev/null 2>&1 & true", fifo.shown())),
-        step("next", "true"),
-    ];
+    let fork = format!("exec 9>{}; sleep 600 >/dev/null 2>&1 & true", fifo.shown());
+    let steps = vec![step("fork", &fork), step("next", "true")];
     let report = run(&mut world.lane(), &world.job_of("run-1", "two", steps)).await;
     assert_eq!(report.outcome, RunOutcome::Green);
     fifo.released().await;
@@ -104,7 +102,10 @@ async fn background_processes_do_not_survive_their_step() {
 async fn processes_that_leave_their_group_are_found() {
     let world = World::new();
     let mut fifo = world.fifo("f");
-    let escape = format!("setsid sh -c 'echo out; exec sleep 600' 9>{} &\nexit 2", fifo.shown());
+    let escape = format!(
+        "exec 9>{}; mkfifo up; setsid sh -c 'echo out >up; exec sleep 600' & read x <up; exit 2",
+        fifo.shown()
+    );
     let report = run(&mut world.lane(), &world.job(&escape)).await;
     assert!(matches!(report.outcome, RunOutcome::Red { exit_code: Some(2), .. }), "{report:?}");
     fifo.released().await;
@@ -114,7 +115,10 @@ async fn processes_that_leave_their_group_are_found() {
 async fn a_holder_of_the_output_that_cannot_be_found_does_not_hang_the_run() {
     let world = World::new();
     let mut fifo = world.fifo("f");
-    let hidden = format!("setsid env -i sh -c 'echo $$ >&9; exec sleep 600' 9>{} & sleep 0.3", fifo.shown());
+    let hidden = format!(
+        "exec 9>{}; mkfifo up; setsid env -i sh -c 'echo $$ >&9; echo >up; exec sleep 60' & read x <up; true",
+        fifo.shown()
+    );
     let report = run(&mut world.lane(), &world.job(&hidden)).await;
     assert_eq!(report.outcome, RunOutcome::Green);
     assert!(report.ms < 10_000, "{report:?}");
