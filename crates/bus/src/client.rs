@@ -141,7 +141,7 @@ impl Client {
         let mut headers = async_nats::HeaderMap::new();
         headers.insert("Nats-Msg-Id", self.inner.random_id());
         let payload = Bytes::copy_from_slice(payload);
-        let sent = until(&self.inner, "publish the announcement", PATIENCE, async || {
+        let sent = until(&self.inner, "publish the announcement", PATIENCE, || async {
             let subject = announce_subject(agent);
             let sent = self.inner.js.publish_with_headers(subject, headers.clone(), payload.clone()).await;
             sent.map_err(Fault::from)?.await.map_err(Fault::from)

@@ -144,7 +144,7 @@ fn one_line(text: &str) -> String {
 
 /// Reads the end of the stream, and further back until the newest events of ours are all in view.
 async fn look_back(inner: &Arc<Inner>) -> Result<Published, BusError> {
-    let state = until(inner, "look at the events", PATIENCE, async || {
+    let state = until(inner, "look at the events", PATIENCE, || async {
         let stream = inner.js.get_stream(STREAM_RELEASES).await.map_err(Fault::from)?;
         Ok(stream.cached_info().state.clone())
     })

@@ -57,7 +57,7 @@ pub(crate) async fn send(
     }
     headers.insert("Nats-Msg-Id", inner.random_id());
     let payload = Bytes::from(payload);
-    until(inner, what, PATIENCE, async || {
+    until(inner, what, PATIENCE, || async {
         let sent = inner.js.publish_with_headers(subject.to_owned(), headers.clone(), payload.clone()).await;
         let ack = sent.map_err(Fault::from)?.await.map_err(Fault::from)?;
         Ok(ack.sequence)
@@ -67,7 +67,7 @@ pub(crate) async fn send(
 
 /// First the message, then the word: whoever got the message before looks whether it is there after it listens.
 pub(crate) async fn retract(inner: &Inner, ticket: &JobTicket) -> Result<(), BusError> {
-    until(inner, "take a job back", PATIENCE, async || {
+    until(inner, "take a job back", PATIENCE, || async {
         let stream = inner.js.get_stream_no_info(&inner.names.jobs_stream).await.map_err(Fault::from)?;
         match stream.delete_message(ticket.stream_seq).await {
             Ok(_) => Ok(()),
@@ -83,7 +83,7 @@ pub(crate) async fn retract(inner: &Inner, ticket: &JobTicket) -> Result<(), Bus
 }
 
 pub(crate) async fn purge(inner: &Inner) -> Result<u64, BusError> {
-    let purged = until(inner, "take all jobs back", PATIENCE, async || {
+    let purged = until(inner, "take all jobs back", PATIENCE, || async {
         let stream = inner.js.get_stream_no_info(&inner.names.jobs_stream).await.map_err(Fault::from)?;
         let purged = stream.purge().filter(inner.names.run_subject.clone()).await;
         purged.map(|answer| answer.purged).map_err(Fault::from)
@@ -111,6 +111,10 @@ impl JobSource {
     /// # Errors
     /// `ConsumerCannotServe`, or `Away` when the connection is closed for good.
     pub async fn next(&mut self) -> Result<(GateJob, JobLease, Cancelled), BusError> {
+        Box::pin(self.next_wanted()).await
+    }
+
+    async fn next_wanted(&mut self) -> Result<(GateJob, JobLease, Cancelled), BusError> {
         loop {
             let message = self.fetch().await?;
             let Ok(info) = message.info() else { continue };

@@ -100,7 +100,7 @@ enum Found {
 impl Journal {
     pub(crate) async fn open(inner: &Arc<Inner>) -> Result<Journal, BusError> {
         let name = &inner.names.journal_stream;
-        let stream = until(inner, "open the journal", PATIENCE, async || {
+        let stream = until(inner, "open the journal", PATIENCE, || async {
             inner.js.get_stream(name).await.map_err(Fault::from)
         })
         .await?;
@@ -126,7 +126,7 @@ impl Journal {
         after: u64,
         mut each: impl FnMut(Record) + Send,
     ) -> Result<u64, JournalError> {
-        let state = until(&self.inner, "look at the journal", PATIENCE, async || {
+        let state = until(&self.inner, "look at the journal", PATIENCE, || async {
             self.stream.get_info().await.map(|info| info.state).map_err(Fault::from)
         })
         .await?;
@@ -272,7 +272,7 @@ impl Journal {
     pub async fn store_snapshot(&self, seq: u64, bytes: &[u8]) -> Result<(), JournalError> {
         let older = self.snapshots.store(seq, bytes).await?;
         if let Some(older) = older {
-            until(&self.inner, "drop old records", PATIENCE, async || {
+            until(&self.inner, "drop old records", PATIENCE, || async {
                 self.stream.purge().sequence(older + 1).await.map(|_| ()).map_err(Fault::from)
             })
             .await?;

@@ -63,7 +63,7 @@ impl Replay {
             headers_only: self.headers_only,
             ..pull::Config::default()
         };
-        let created = until(&self.inner, "read a stream", self.patience, async || {
+        let created = until(&self.inner, "read a stream", self.patience, || async {
             let created = self.inner.js.create_consumer_on_stream(config.clone(), self.stream.as_str()).await;
             created.map(|consumer| consumer.cached_info().clone()).map_err(Fault::from)
         })

@@ -26,11 +26,12 @@ impl<E: std::error::Error> From<E> for Fault {
 }
 
 /// Tries until it works, something final happens or `patience` is over.
-pub(crate) async fn until<T>(
+pub(crate) async fn until<T, F: Future<Output = Result<T, Fault>>>(
     inner: &Inner,
     what: &'static str,
     patience: Duration,
-    mut attempt: impl AsyncFnMut() -> Result<T, Fault>,
+    // No `AsyncFnMut`: its futures cannot be shown to be `Send`, and callers spawn them.
+    mut attempt: impl FnMut() -> F,
 ) -> Result<T, BusError> {
     let deadline = Instant::now() + patience;
     loop {

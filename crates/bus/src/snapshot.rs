@@ -1,7 +1,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use async_nats::jetstream::object_store::{GetErrorKind, ObjectStore};
+use async_nats::jetstream::object_store::{GetErrorKind, Object, ObjectStore};
 use futures_util::StreamExt;
 use tokio::io::AsyncReadExt;
 use tokio::time::timeout;
@@ -13,6 +13,9 @@ use crate::retry::{Fault, PATIENCE, until};
 
 /// For one object, whatever its size.
 const TRANSFER: Duration = Duration::from_secs(30);
+/// For all chunks of an object to come.
+const SILENCE: Duration = Duration::from_secs(5);
+const PIECE_BYTES: usize = 128 * 1024;
 /// As many as are kept; more only for moments.
 const MAX_LISTED: usize = 64;
 
@@ -38,7 +41,7 @@ impl std::fmt::Debug for Snapshots {
 
 impl Snapshots {
     pub(crate) async fn open(inner: &Arc<Inner>) -> Result<Snapshots, BusError> {
-        let store = until(inner, "open the snapshots", PATIENCE, async || {
+        let store = until(inner, "open the snapshots", PATIENCE, || async {
             inner.js.get_object_store(&inner.names.snapshots).await.map_err(Fault::from)
         })
         .await?;
@@ -47,7 +50,7 @@ impl Snapshots {
 
     /// Stores one and removes all but it and the one before it; returns the sequence of that one.
     pub(crate) async fn store(&self, seq: u64, bytes: &[u8]) -> Result<Option<u64>, BusError> {
-        until(&self.inner, "store a snapshot", PATIENCE, async || {
+        until(&self.inner, "store a snapshot", PATIENCE, || async {
             let mut source = bytes;
             let put = timeout(TRANSFER, self.store.put(object_name(seq).as_str(), &mut source)).await;
             put.map_err(|_| Fault::Passing("no answer".into()))?.map(|_| ()).map_err(Fault::from)
@@ -66,7 +69,7 @@ impl Snapshots {
     /// The newest below `below` that is whole.
     pub(crate) async fn load(&self, below: u64) -> Result<Option<Snapshot>, BusError> {
         for seq in self.list().await?.into_iter().filter(|seq| *seq < below) {
-            let read = until(&self.inner, "load a snapshot", PATIENCE, async || self.get(seq).await).await?;
+            let read = until(&self.inner, "load a snapshot", PATIENCE, || self.get(seq)).await?;
             match read {
                 Ok(bytes) => return Ok(Some(Snapshot { seq, bytes })),
                 Err(why) => tracing::warn!(seq, why, "a snapshot is broken; takes the one before it"),
@@ -85,11 +88,10 @@ impl Snapshots {
             },
         };
         let size = object.info().size;
-        let mut bytes = Vec::new();
         // The reader compares the digest at the end; chunks that are missing look like silence.
-        match timeout(PATIENCE / 3, object.read_to_end(&mut bytes)).await {
-            Ok(Ok(_)) if bytes.len() == size => Ok(Ok(bytes)),
-            Ok(Ok(n)) => Ok(Err(format!("it has {n} of {size} bytes"))),
+        match timeout(SILENCE, read(&mut object, size)).await {
+            Ok(Ok(bytes)) if bytes.len() == size => Ok(Ok(bytes)),
+            Ok(Ok(bytes)) => Ok(Err(format!("it has {} of {size} bytes", bytes.len()))),
             Ok(Err(error)) => Ok(Err(error.to_string())),
             Err(_) if self.inner.connection.borrow().up => Ok(Err("chunks of it are missing".into())),
             Err(_) => Err(Fault::Passing("no answer".into())),
@@ -114,6 +116,20 @@ impl Snapshots {
         });
         listed.await.map_err(|_| away("list the snapshots", &"no answer"))?
     }
+}
+
+/// Not `read_to_end`: the client's reader fills the buffer and fails in one call, which that one panics at.
+async fn read(object: &mut Object, size: usize) -> std::io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    let mut piece = vec![0; PIECE_BYTES];
+    while bytes.len() <= size {
+        let n = object.read(&mut piece).await?;
+        if n == 0 {
+            break;
+        }
+        bytes.extend(piece.iter().take(n));
+    }
+    Ok(bytes)
 }
 
 fn object_name(seq: u64) -> String {

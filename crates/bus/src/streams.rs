@@ -34,11 +34,10 @@ pub(crate) async fn ensure(inner: &Inner) -> Result<Streams, BusError> {
     for wanted in wanted(inner) {
         let name = wanted.name.clone();
         let created =
-            until(inner, "look at the streams", inner.patience, async || ensure_one(inner, &wanted).await)
-                .await?;
+            until(inner, "look at the streams", inner.patience, || ensure_one(inner, &wanted)).await?;
         if created { streams.created.push(name) } else { streams.found.push(name) }
     }
-    until(inner, "look at the snapshots", inner.patience, async || ensure_bucket(inner).await).await?;
+    until(inner, "look at the snapshots", inner.patience, || ensure_bucket(inner)).await?;
     Ok(streams)
 }
 
