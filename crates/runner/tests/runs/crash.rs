@@ -1,3 +1,4 @@
+use std::io::{Read as _, Write as _};
 use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
@@ -69,10 +70,13 @@ async fn what_a_killed_runner_left_is_ended() {
 #[test]
 fn a_process_that_only_has_the_recorded_id_is_left_alone() {
     let world = World::new();
-    let mut bystander = Command::new("sleep").arg("20").process_group(0).spawn().unwrap();
+    let mut bystander =
+        Command::new("cat").stdin(Stdio::piped()).stdout(Stdio::piped()).process_group(0).spawn().unwrap();
     record(&world, &bystander, 1);
     world.lane();
-    assert!(bystander.try_wait().unwrap().is_none());
+    // Only a living process answers; one that is dying may still look alive.
+    bystander.stdin.as_mut().unwrap().write_all(b"?").unwrap();
+    bystander.stdout.as_mut().unwrap().read_exact(&mut [0]).unwrap();
     record(&world, &bystander, 0);
     world.lane();
     assert_eq!(bystander.wait().unwrap().signal(), Some(9));
