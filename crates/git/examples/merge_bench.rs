@@ -68,10 +68,14 @@ fn main() -> Res<()> {
     let objects = source.commondir().join("objects").canonicalize()?;
     std::fs::create_dir_all(mirror.path().join("objects/info"))?;
     std::fs::write(mirror.path().join("objects/info/alternates"), format!("{}\n", objects.display()))?;
+    if std::env::var_os("COMMIT_GRAPH").is_some() {
+        write_commit_graph(&source, mirror.path())?;
+    }
     let mirror = reopened(mirror)?;
     let repo = Repository::open_bare(mirror.path())?;
 
     let (mut ours, mut git, mut libgit2) = (Engine::default(), Engine::default(), Engine::default());
+    let mut bases = Engine::default();
     let (mut escalated, mut memory, mut conflicts) = (0, 0, 0);
     for (merge, a, b) in last_merges(&source, count)? {
         let maintainer = repo.find_commit(merge)?.tree_id().to_string();
@@ -79,6 +83,9 @@ fn main() -> Res<()> {
         let spawned = merge_tree(mirror.path(), a, b)?;
         git.count(started.elapsed(), spawned.as_deref(), spawned.as_deref(), &maintainer);
 
+        let started = Instant::now();
+        repo.merge_bases(a, b)?;
+        bases.times.push(started.elapsed());
         let started = Instant::now();
         let assembled = mirror.assemble(id(a)?, &[spec(id(b)?)])?;
         let took = started.elapsed();
@@ -115,6 +122,7 @@ fn main() -> Res<()> {
     ours.print("exact or escalate");
     git.print("git merge-tree");
     libgit2.print("libgit2 merge_commits");
+    bases.print("(merge base alone)");
     Ok(())
 }
 
@@ -124,6 +132,23 @@ fn reopened(mirror: Mirror) -> Res<Mirror> {
     drop(mirror);
     let options = GitOptions { cross_check: CrossCheck::Off, ..GitOptions::default() };
     Ok(Mirror::open(&path, "/nowhere", options)?)
+}
+
+/// As a mirror in use has one.
+fn write_commit_graph(source: &Repository, mirror: &Path) -> Res<()> {
+    let tips = Command::new("git").arg("-C").arg(source.path()).args(["rev-list", "--all"]).output()?;
+    let list = mirror.join("tips");
+    std::fs::write(&list, tips.stdout)?;
+    let status = Command::new("git")
+        .arg("-C")
+        .arg(mirror)
+        .args(["commit-graph", "write", "--stdin-commits", "--no-progress"])
+        .stdin(std::fs::File::open(list)?)
+        .status()?;
+    if !status.success() {
+        return Err("git commit-graph failed".into());
+    }
+    Ok(())
 }
 
 fn last_merges(source: &Repository, count: usize) -> Res<Vec<(Oid, Oid, Oid)>> {

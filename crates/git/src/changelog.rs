@@ -22,7 +22,9 @@ pub(crate) fn edit(
         }
         Ok(_) => return Ok(Err(format!("the changelog `{}` is not a plain file", edit.path))),
         Err(e) if e.code() == ErrorCode::NotFound => (Vec::new(), 0o100_644),
-        Err(e) => return Err(e.into()),
+        Err(e) => {
+            return Ok(Err(format!("the changelog cannot be kept at `{}`: {}", edit.path, e.message())));
+        }
     };
     if old.len() > MAX_BYTES {
         return Ok(Err(format!("the changelog `{}` is larger than 4 MiB", edit.path)));
@@ -40,7 +42,8 @@ pub(crate) fn edit(
 fn insert(old: &[u8], entry: &str) -> Vec<u8> {
     let crlf = old.windows(2).any(|w| w == b"\r\n");
     let entry = entry.trim_end_matches(['\n', '\r']);
-    let entry = if crlf { entry.replace('\n', "\r\n") } else { entry.to_owned() };
+    let entry = entry.replace("\r\n", "\n");
+    let entry = if crlf { entry.replace('\n', "\r\n") } else { entry };
     let newline = if crlf { "\r\n" } else { "\n" };
     if old.is_empty() {
         return format!("# Changelog\n\n{entry}\n").into_bytes();

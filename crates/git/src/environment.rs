@@ -8,6 +8,22 @@ use crate::options::GitOptions;
 /// Our own files inside the mirror's directory.
 const OWN_DIR: &str = "yardmaster";
 
+/// Where programs and temporary files are, how ssh signs, and how the network is reached.
+const KEPT: [&str; 12] = [
+    "PATH",
+    "TMPDIR",
+    "SSH_AUTH_SOCK",
+    "SSL_CERT_FILE",
+    "SSL_CERT_DIR",
+    "http_proxy",
+    "https_proxy",
+    "HTTPS_PROXY",
+    "all_proxy",
+    "ALL_PROXY",
+    "no_proxy",
+    "NO_PROXY",
+];
+
 /// What every git command of ours is started with: nothing of the user's, of the machine's, or of
 /// the process that we run in.
 #[derive(Debug, Clone)]
@@ -56,7 +72,7 @@ impl Environment {
     pub(crate) fn git(&self) -> Command {
         let mut command = Command::new("git");
         command.env_clear();
-        for kept in ["PATH", "SSH_AUTH_SOCK", "TMPDIR"] {
+        for kept in KEPT {
             if let Some(value) = std::env::var_os(kept) {
                 command.env(kept, value);
             }

@@ -9,6 +9,15 @@ use crate::process::{self, Finished};
 /// How long a command may take that only works on our own disk.
 const LOCAL_TIMEOUT: Duration = Duration::from_secs(300);
 
+/// How much a fetch may have to bring.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Extent {
+    /// A whole history: a fetch that is ended begins from nothing again, so it gets 20 times as long.
+    Everything,
+    /// What is new since the last one.
+    News,
+}
+
 /// Starts git commands on one git directory.
 #[derive(Debug, Clone)]
 pub(crate) struct Git {
@@ -39,18 +48,28 @@ impl Git {
     }
 
     /// A command that talks to the remote; whatever its exit code.
-    pub(crate) fn remote<S: AsRef<OsStr>>(
+    pub(crate) fn remote<S: AsRef<OsStr>>(&self, args: &[S]) -> Result<Finished, GitError> {
+        self.start(args, None, self.net_timeout)
+    }
+
+    /// A fetch, which takes its refs on standard input.
+    pub(crate) fn fetch<S: AsRef<OsStr>>(
         &self,
         args: &[S],
-        stdin: Option<Vec<u8>>,
+        refspecs: &[String],
+        extent: Extent,
     ) -> Result<Finished, GitError> {
-        self.start(args, stdin, self.net_timeout)
+        let timeout = match extent {
+            Extent::Everything => self.net_timeout.saturating_mul(20),
+            Extent::News => self.net_timeout,
+        };
+        self.start(args, Some(format!("{}\n", refspecs.join("\n")).into_bytes()), timeout)
     }
 
     /// What a failed command said, or that it was ended.
     pub(crate) fn why(&self, done: &Finished) -> String {
         if done.status.is_none() {
-            return format!("no answer within {} s", self.net_timeout.as_secs_f32());
+            return format!("no answer in time (the limit is {} s)", self.net_timeout.as_secs_f32());
         }
         let text = String::from_utf8_lossy(&done.stderr);
         let text = text.trim();

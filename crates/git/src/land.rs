@@ -69,7 +69,7 @@ impl Mirror {
             "origin",
             &refspec,
         ];
-        let done = self.git.remote(&args, None)?;
+        let done = self.git.remote(&args)?;
         Ok(read_push(&done, &self.git.why(&done)))
     }
 

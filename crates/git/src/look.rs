@@ -4,6 +4,7 @@ use std::sync::PoisonError;
 use git2::{ErrorCode, Oid, Repository};
 use yardmaster_protocol::{BranchName, CommitId, Movement, PROJECT_FILE, Sighting};
 
+use crate::git::Extent;
 use crate::objects::{commit_id, contains, oid, tree_id};
 use crate::{GitError, Mirror};
 
@@ -26,10 +27,13 @@ impl Mirror {
         let _one_at_a_time = self.fetching.lock().unwrap_or_else(PoisonError::into_inner);
         let local = format!("{TARGETS}{target}");
         let refspec = format!("+refs/heads/{target}:{local}");
-        if let Err(why) = self.fetch(std::slice::from_ref(&refspec))? {
+        let extent = self.with_repository(|repo| {
+            Ok(if repo.find_reference(&local).is_ok() { Extent::News } else { Extent::Everything })
+        })?;
+        if let Err(why) = self.fetch(std::slice::from_ref(&refspec), extent)? {
             self.diagnose(target, &why)?;
             self.with_repository(|repo| clear_way(repo, &local))?;
-            self.fetch(&[refspec])?.map_err(|why| GitError::Unreachable { why })?;
+            self.fetch(&[refspec], extent)?.map_err(|why| GitError::Unreachable { why })?;
         }
         self.with_repository(|repo| {
             let tip = repo.find_reference(&local)?.peel_to_commit()?;
@@ -51,7 +55,7 @@ impl Mirror {
     }
 
     /// Fetches refs in one process; the inner error is why git could not.
-    pub(crate) fn fetch(&self, refspecs: &[String]) -> Result<Result<(), String>, GitError> {
+    pub(crate) fn fetch(&self, refspecs: &[String], extent: Extent) -> Result<Result<(), String>, GitError> {
         let args = [
             "fetch",
             "--quiet",
@@ -62,7 +66,7 @@ impl Mirror {
             "--end-of-options",
             "origin",
         ];
-        let done = self.git.remote(&args, Some(format!("{}\n", refspecs.join("\n")).into_bytes()))?;
+        let done = self.git.fetch(&args, refspecs, extent)?;
         match done.status {
             Some(status) if status.success() => Ok(Ok(())),
             _ => Ok(Err(self.git.why(&done))),
@@ -74,7 +78,7 @@ impl Mirror {
         let mut args: Vec<String> =
             ["ls-remote", "--quiet", "--heads", "--end-of-options", "origin"].map(str::to_owned).to_vec();
         args.extend(branches.iter().map(|b| format!("refs/heads/{b}")));
-        let done = self.git.remote(&args, None)?;
+        let done = self.git.remote(&args)?;
         if !done.status.is_some_and(|s| s.success()) {
             return Err(GitError::Unreachable { why: self.git.why(&done) });
         }

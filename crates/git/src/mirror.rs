@@ -115,6 +115,17 @@ impl Mirror {
         }
     }
 
+    /// Packs loose objects and writes the commit graph, so that the mirror stays quick. Nothing is ever
+    /// pruned: candidates have no refs. For idle moments, about once in an hour.
+    ///
+    /// # Errors
+    /// When the disk is full or git fails; the mirror stays usable.
+    pub fn tidy(&self) -> Result<(), GitError> {
+        self.git.local_ok(&["repack", "-d", "-l", "--geometric=2", "--quiet"])?;
+        self.git.local_ok(&["commit-graph", "write", "--reachable", "--split", "--no-progress"])?;
+        Ok(())
+    }
+
     pub(crate) fn with_repository<T>(
         &self,
         work: impl FnOnce(&Repository) -> Result<T, GitError>,
@@ -164,7 +175,7 @@ fn configure(dir: &Path, remote: &str) -> Result<(), GitError> {
     let url = remote.replace('\\', "\\\\").replace('"', "\\\"");
     let text = format!(
         "[core]\n\trepositoryformatversion = 0\n\tfilemode = true\n\tbare = true\n\tlogAllRefUpdates = false\n\
-         [gc]\n\tauto = 0\n\tworktreePruneExpire = never\n[maintenance]\n\tauto = false\n\
+         [gc]\n\tauto = 0\n\tpruneExpire = never\n\tworktreePruneExpire = never\n[maintenance]\n\tauto = false\n\
          [remote \"origin\"]\n\turl = \"{url}\"\n"
     );
     let path = dir.join("config");

@@ -5,6 +5,7 @@ use git2::{ErrorCode, Oid, Repository};
 use yardmaster_protocol::{BranchName, CommitId, Inspection, RequestId};
 
 use crate::changes::between;
+use crate::git::Extent;
 use crate::objects::{commit_id, find_commit, merge_bases, oid};
 use crate::{GitError, Mirror};
 
@@ -90,7 +91,9 @@ impl Mirror {
                 break;
             }
             let refspec = |ask: &&PinAsk| format!("+refs/heads/{}:{REQUESTS}{}", ask.branch, ask.request);
-            let Err(why) = self.fetch(&wanted.iter().map(refspec).collect::<Vec<_>>())? else { break };
+            let Err(why) = self.fetch(&wanted.iter().map(refspec).collect::<Vec<_>>(), Extent::News)? else {
+                break;
+            };
             // One missing branch fails the whole fetch: find out which, and go on without it.
             let branches: Vec<&BranchName> = wanted.iter().map(|ask| &ask.branch).collect();
             let heads = self.heads(&branches)?;

@@ -4,7 +4,7 @@ use git2::{ObjectType, Odb, Oid};
 
 use crate::GitError;
 use crate::attributes::MergeRules;
-use crate::hunks::merge_lines;
+use crate::hunks::{MAX_BLOB, merge_lines};
 use crate::objects::{Entry, parse_tree, write_tree};
 
 /// Deeper directories are left to git.
@@ -162,6 +162,11 @@ impl Walk<'_> {
     }
 
     fn blobs(&self, base: Oid, ours: Oid, theirs: Oid) -> Result<Oid, Stop> {
+        for id in [base, ours, theirs] {
+            if self.odb.read_header(id)?.0 > MAX_BLOB {
+                return Err(Stop::Escalate("a large file changed on both sides"));
+            }
+        }
         let (base, ours, theirs) = (self.odb.read(base)?, self.odb.read(ours)?, self.odb.read(theirs)?);
         let merged = merge_lines(base.data(), ours.data(), theirs.data()).map_err(Stop::Escalate)?;
         Ok(self.odb.write(ObjectType::Blob, &merged)?)

@@ -44,7 +44,7 @@ impl Worktree {
         }
         let environment = Environment::of(&mirror, &GitOptions::default());
         let variables = vec![("GIT_WORK_TREE", dir.clone()), ("GIT_INDEX_FILE", gitdir.join(INDEX))];
-        let git = Git { dir: gitdir, environment, net_timeout: Duration::ZERO, variables };
+        let git = Git { dir: gitdir, environment, net_timeout: Duration::from_secs(300), variables };
         let worktree = Worktree { dir, git };
         worktree.link()?;
         worktree.remove_locks()?;

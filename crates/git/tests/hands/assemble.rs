@@ -192,6 +192,10 @@ fn two_requests_never_conflict_over_the_changelog() {
         mirror.assemble(tip, &[with(1, one, "docs/NEWS.md"), with(2, two, "api")]).expect("assembled");
     assert_eq!(show(&mirror, clean(&stack[0]).0, "docs/NEWS.md"), "# Changelog\n\n- r1\n");
     assert!(matches!(&stack[1].assembly, Assembly::Conflict { paths, .. } if paths == &["api"]));
+    for path in ["", "../x", "/x", "api/a.txt/x", ".git/x"] {
+        let stack = mirror.assemble(tip, &[with(1, one, path)]).expect("assembled");
+        assert!(matches!(stack[0].assembly, Assembly::Conflict { .. }), "{path}: {stack:?}");
+    }
 }
 
 #[test]
@@ -211,6 +215,47 @@ fn several_merge_bases_are_left_to_git() {
     let tip = pinned(&world, &mirror, &["roy/1"]);
     let (commit, by) = clean(&mirror.assemble(tip, &[spec(1, head)]).expect("assembled")[0]);
     assert_eq!((by, show(&mirror, commit, "z").as_str()), (MergedBy::Git, "3\n"));
+}
+
+/// Attributes in the mirror itself, which only git reads, make the two see a merge differently.
+#[test]
+fn a_merge_that_git_sees_differently_counts_as_a_conflict() {
+    let world = World::new();
+    let one = world.branch("roy/1", |w| w.write("api/a.txt", &replaced("a", 20, 2, "one")));
+    let two = world.branch("roy/2", |w| w.write("web/c.txt", &replaced("c", 20, 2, "two")));
+    world.write("api/a.txt", &replaced("a", 20, 18, "ours"));
+    world.commit("ours");
+    world.push("main");
+    let mirror = world.mirror();
+    let tip = pinned(&world, &mirror, &["roy/1", "roy/2"]);
+    std::fs::create_dir_all(mirror.path().join("info")).expect("made");
+    std::fs::write(mirror.path().join("info/attributes"), "api/a.txt -merge\n").expect("written");
+    let stack = mirror.assemble(tip, &[spec(1, one), spec(2, two)]).expect("assembled");
+    let Assembly::Conflict { detail, .. } = &stack[0].assembly else { panic!("{stack:?}") };
+    assert!(detail.contains("disagree"), "{detail}");
+    assert_eq!(stack[1].base, tip, "what stood on it is assembled again");
+    clean(&stack[1]);
+    assert_eq!(mirror.disagreements(), 1);
+}
+
+#[test]
+fn candidates_survive_tidying_and_any_collection_of_garbage() {
+    let world = World::new();
+    let heads: Vec<CommitId> =
+        (1..4).map(|i| world.branch(&format!("roy/{i}"), |w| w.write(&format!("{i}"), "1\n"))).collect();
+    let mirror = world.mirror();
+    let tip = pinned(&world, &mirror, &["roy/1", "roy/2", "roy/3"]);
+    let specs: Vec<_> = (1..).zip(&heads).map(|(i, head)| spec(i, *head)).collect();
+    let before = mirror.assemble(tip, &specs).expect("assembled");
+    mirror.tidy().expect("tidied");
+    git(mirror.path(), &["gc", "-q"]);
+    mirror.tidy().expect("tidied twice");
+    let loose = git(mirror.path(), &["count-objects"]);
+    assert!(loose.starts_with("0 objects"), "{loose}");
+    for step in &before {
+        git(mirror.path(), &["cat-file", "-e", &clean(step).0.to_string()]);
+    }
+    assert_eq!(mirror.assemble(tip, &specs).expect("assembled"), before);
 }
 
 #[test]

@@ -124,5 +124,5 @@ fn a_push_that_takes_too_long_is_ended_and_looked_at() {
     let mirror = Mirror::open(&path, world.remote.to_str().expect("plain"), options).expect("a mirror");
     let outcome = mirror.land(&main(), tip, to, &[]);
     let LandOutcome::Unknown { why } = outcome else { panic!("{outcome:?}") };
-    assert!(why.contains("no answer within"), "{why}");
+    assert!(why.contains("no answer in time"), "{why}");
 }

@@ -138,7 +138,12 @@ fn commit(repo: &Repository, files: &Files, parents: &[Oid]) -> Oid {
 
 fn three_commits(repo: &Repository, random: &mut Random) -> (Oid, Oid) {
     let base = tree_of_files(random);
-    let (mut ours, mut theirs) = (base.clone(), base.clone());
+    let mut shared = base.clone();
+    // Some changes were picked to both sides.
+    if random.chance(25) {
+        (0..1 + random.below(3)).for_each(|_| change(random, &mut shared));
+    }
+    let (mut ours, mut theirs) = (shared.clone(), shared);
     for side in [&mut ours, &mut theirs] {
         for _ in 0..1 + random.below(4) {
             change(random, side);
