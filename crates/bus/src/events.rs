@@ -6,6 +6,7 @@ use async_nats::jetstream::Message;
 use async_nats::jetstream::consumer::DeliverPolicy;
 use async_nats::jetstream::context::PublishAckFuture;
 use bytes::Bytes;
+use futures_util::future::join_all;
 use tokio::time::Instant;
 use yardmaster_protocol::{
     Event, EventBody, JournalPosition, STREAM_RELEASES, agent_copy_subject, event_subject,
@@ -61,13 +62,14 @@ pub(crate) async fn publish(inner: &Arc<Inner>, events: &[Outgoing]) -> Result<(
         let deadline = Instant::now() + PATIENCE;
         while let Err(why) = publish_chunk(inner, &mut published, chunk).await {
             tracing::debug!(why, "looks which events are in the stream");
-            if Instant::now() >= deadline {
-                return Err(away("publish events", &why));
-            }
             tokio::time::sleep(PAUSE).await;
             inner.connected(PATIENCE).await;
             // Whether an unconfirmed one is there cannot be left to the stream's duplicate window.
             published = look_back(inner).await?;
+            if Instant::now() >= deadline {
+                *known = Some(published);
+                return Err(away("publish events", &why));
+            }
         }
         let newest = chunk.last().map(|(position, _, _)| *position);
         published.complete = published.complete.max(newest);
@@ -80,17 +82,21 @@ pub(crate) async fn publish(inner: &Arc<Inner>, events: &[Outgoing]) -> Result<(
 async fn publish_chunk(inner: &Inner, published: &mut Published, chunk: &[&Outgoing]) -> Result<(), String> {
     let after = published.complete;
     let size = chunk.iter().filter(|(position, _, _)| Some(*position) > after).count();
-    let mut sent: Vec<(&Outgoing, Bytes, PublishAckFuture)> = Vec::with_capacity(chunk.len());
+    let mut sent: Vec<(&Outgoing, Bytes)> = Vec::with_capacity(chunk.len());
+    let mut acks: Vec<PublishAckFuture> = Vec::with_capacity(chunk.len());
     for outgoing in chunk.iter().filter(|(position, _, _)| !published.has(*position)) {
         let payload = Bytes::from(serde_json::to_vec(&outgoing.1).map_err(|e| e.to_string())?);
         let headers = headers(inner, Chunk { after, size }, outgoing);
         let subject = event_subject(outgoing.1.body.token());
         let ack = inner.js.publish_with_headers(subject, headers, payload.clone()).await;
-        sent.push((outgoing, payload, ack.map_err(|e| e.to_string())?));
+        acks.push(ack.map_err(|e| e.to_string())?);
+        sent.push((outgoing, payload));
     }
+    // Together: one after the other, each lost one would cost a time-out of its own.
+    let acks = join_all(acks.into_iter().map(IntoFuture::into_future)).await;
     let mut trouble = Ok(());
-    for (outgoing, payload, ack) in sent {
-        match ack.await {
+    for ((outgoing, payload), ack) in sent.into_iter().zip(acks) {
+        match ack {
             Ok(_) => {
                 published.also.insert(outgoing.0);
                 copy_to_agent(inner, &outgoing.1, payload).await;

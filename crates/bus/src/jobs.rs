@@ -98,11 +98,13 @@ pub(crate) async fn purge(inner: &Inner) -> Result<u64, BusError> {
 #[derive(Debug)]
 pub struct JobSource {
     inner: Arc<Inner>,
+    /// Losses of the connection after which the consumer was seen.
+    seen: Option<u64>,
 }
 
 impl JobSource {
     pub(crate) fn new(inner: &Arc<Inner>) -> JobSource {
-        JobSource { inner: Arc::clone(inner) }
+        JobSource { inner: Arc::clone(inner), seen: None }
     }
 
     /// Waits for the next job that is still wanted, through outages. Safe to drop at any point. A job that
@@ -143,7 +145,7 @@ impl JobSource {
 
     /// One message by one request with a subscription of its own: what is asked for and not taken goes back
     /// to the others.
-    async fn fetch(&self) -> Result<Message, BusError> {
+    async fn fetch(&mut self) -> Result<Message, BusError> {
         let stream = &self.inner.names.jobs_stream;
         let config = pull::Config {
             durable_name: Some(CONSUMER.to_owned()),
@@ -154,14 +156,13 @@ impl JobSource {
             max_ack_pending: MAX_ACK_PENDING,
             ..pull::Config::default()
         };
-        let mut losses = None;
         let closed = || away("fetch a job", &"the connection is closed");
         let mut pull = Pull::new(&self.inner, stream, CONSUMER, 1).await.map_err(|_| closed())?;
         loop {
             let now = self.inner.connection.borrow().losses;
-            if losses != Some(now) {
+            if self.seen != Some(now) {
                 match consumer::ensure(&self.inner, stream, CONSUMER, &config).await {
-                    Ok(_) => losses = Some(now),
+                    Ok(_) => self.seen = Some(now),
                     Err(Fault::Final(error)) => return Err(error),
                     Err(Fault::Passing(why)) => {
                         tracing::debug!(why, "waits for the jobs' stream");
@@ -176,7 +177,7 @@ impl JobSource {
                 end = pull.next() => match end {
                     Ok(message) => return Ok(message),
                     Err(PullEnd::Closed) => return Err(closed()),
-                    Err(PullEnd::Lost(_)) => losses = None,
+                    Err(PullEnd::Lost(_)) => self.seen = None,
                 },
                 _ = connection.wait_for(|c| c.up && c.losses != now) => {}
             }

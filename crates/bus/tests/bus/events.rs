@@ -9,12 +9,12 @@ use crate::support::{World, at, event, options, within};
 
 type Outgoing = (JournalPosition, Event, Option<String>);
 
-fn outgoing(range: std::ops::RangeInclusive<u64>) -> Vec<Outgoing> {
+pub(crate) fn outgoing(range: std::ops::RangeInclusive<u64>) -> Vec<Outgoing> {
     range.map(|n| (at(n, 0), event(n), None)).collect()
 }
 
 /// The requests of all events in the stream, in its order.
-async fn published(world: &World) -> Vec<u64> {
+pub(crate) async fn published(world: &World) -> Vec<u64> {
     let js = world.raw().await;
     let stream = js.get_stream("RELEASES").await.expect("is there");
     let last = stream.cached_info().state.last_sequence;
@@ -95,7 +95,7 @@ async fn other_instances_and_strangers_in_the_stream_do_not_hide_ours() {
 }
 
 /// The stream's own recognition of doubles is as good as off: 100 ms.
-async fn forgetful() -> World {
+pub(crate) async fn forgetful() -> World {
     let world = World::bare().await;
     let config = Config {
         name: "RELEASES".into(),

@@ -1,7 +1,9 @@
 //! The bus against a real nats-server, killed and restarted where that matters.
 
+mod proxy;
 mod support;
 
+mod ambiguity;
 mod connecting;
 mod events;
 mod inbox;
