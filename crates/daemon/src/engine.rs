@@ -33,7 +33,7 @@ const LAST_PUSH: Duration = Duration::from_secs(7);
 #[derive(Debug)]
 pub(crate) enum Happening {
     Delivered(Vec<Delivery>),
-    Reported(Box<RunReport>, ReportAck),
+    Reported(Box<(RunReport, ReportAck)>),
     Pinned(BranchName, Result<Vec<(RequestId, Inspection)>, GitError>),
     Assembled(BranchName, Result<Vec<Assembled>, GitError>),
     Remote(BranchName, RemoteReport),
@@ -162,10 +162,11 @@ impl Engine {
                     self.unanswered.hold(delivery);
                 }
             }
-            Happening::Reported(report, ack) => {
+            Happening::Reported(reported) => {
+                let (report, ack) = *reported;
                 self.hands.run_ended(&report.run);
                 self.reports.push(ack);
-                inputs.push(Input::RunEnded(*report));
+                inputs.push(Input::RunEnded(report));
             }
             Happening::Pinned(target, found) => {
                 self.hands.pinned(&target, found.as_ref().err());

@@ -13,8 +13,10 @@ use yardmaster_queue::{Order, PinAsk, Policy, Queue};
 use crate::engine::Happening;
 use crate::remote::{self, RemoteOrder};
 
-/// Announcements that come within this time of the first are fetched and ordered together.
+/// Announcements that come within this time of one another are fetched and ordered together,
 const GATHER: Duration = Duration::from_millis(25);
+/// for as long as this after the first: a server that syncs every message spreads a burst out.
+const LONGEST_GATHER: Duration = Duration::from_millis(250);
 /// So many are enough to start at once.
 const GATHERED: usize = 100;
 const FIRST_PAUSE: Duration = Duration::from_millis(250);
@@ -33,11 +35,18 @@ pub(crate) struct Hands {
     pushing: BTreeSet<BranchName>,
     pinning: BTreeSet<BranchName>,
     assembling: BTreeSet<BranchName>,
-    gather_until: BTreeMap<BranchName, Instant>,
+    gathering: BTreeMap<BranchName, Gathering>,
     jobs: BTreeMap<RunId, JobTicket>,
     /// After trouble with the remote or the mirror.
     pause: Option<(Instant, Duration)>,
     wake: Option<Instant>,
+}
+
+/// Announcements that are coming in.
+struct Gathering {
+    asks: usize,
+    until: Instant,
+    latest: Instant,
 }
 
 impl Hands {
@@ -62,7 +71,7 @@ impl Hands {
             pushing: BTreeSet::new(),
             pinning: BTreeSet::new(),
             assembling: BTreeSet::new(),
-            gather_until: BTreeMap::new(),
+            gathering: BTreeMap::new(),
             jobs: BTreeMap::new(),
             pause: None,
             wake: None,
@@ -108,7 +117,7 @@ impl Hands {
                 }
             }
         }
-        self.gather_until.retain(|target, _| pins.contains(target));
+        self.gathering.retain(|target, _| pins.contains(target));
         self.retract_all_but(&wanted);
         self.ask_for(missing).await;
     }
@@ -121,12 +130,18 @@ impl Hands {
         if self.pinning.contains(&target) {
             return;
         }
-        let until = *self.gather_until.entry(target.clone()).or_insert(now + GATHER);
+        let first = Gathering { asks: 0, until: now, latest: now + LONGEST_GATHER };
+        let gathering = self.gathering.entry(target.clone()).or_insert(first);
+        if asks.len() > gathering.asks {
+            gathering.asks = asks.len();
+            gathering.until = (now + GATHER).min(gathering.latest);
+        }
+        let until = gathering.until;
         if now < until && asks.len() < GATHERED {
             self.wake_at(until);
             return;
         }
-        self.gather_until.remove(&target);
+        self.gathering.remove(&target);
         self.pinning.insert(target.clone());
         let asks: Vec<yardmaster_git::PinAsk> = asks
             .into_iter()

@@ -49,8 +49,8 @@ async fn reports(mut reports: Reports, happenings: mpsc::Sender<Happening>, shut
         };
         match next {
             Err(why) => tracing::warn!(%why, "the runners' reports are read again"),
-            Ok((report, ack)) => {
-                if happenings.send(Happening::Reported(Box::new(report), ack)).await.is_err() {
+            Ok(reported) => {
+                if happenings.send(Happening::Reported(Box::new(reported))).await.is_err() {
                     return;
                 }
             }

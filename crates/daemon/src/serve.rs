@@ -48,7 +48,7 @@ pub async fn serve(
     let url = embedded
         .as_ref()
         .map_or_else(|| settings.nats.url.clone().unwrap_or_default(), |e| e.url().to_owned());
-    if embedded.is_some() {
+    if embedded.is_some() && settings.announce_url {
         state.publish_url(&url);
     }
     let served = serve_on(&settings, &state, &url, shutdown, ready).await;
@@ -110,7 +110,7 @@ async fn serve_on(
         targets: settings.policy.targets.iter().cloned().collect(),
         slots: settings.slots,
     });
-    let served = engine.run(&shutdown).await;
+    let served = Box::pin(engine.run(&shutdown)).await;
     shutdown.ask();
     feeders.iter().for_each(JoinHandle::abort);
     let workers = workers.into_iter().map(|w| async move { drop(w.await) });

@@ -2,7 +2,8 @@ use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use config::{Config, Environment, File, FileFormat};
+use config::builder::DefaultState;
+use config::{Config, ConfigBuilder, Environment, File, FileFormat};
 use serde::Deserialize;
 use yardmaster_protocol::{BranchName, Gate, Requirement, parse_duration_ms};
 use yardmaster_queue::{ChangelogPolicy, GateRule, Policy};
@@ -55,6 +56,8 @@ pub struct Settings {
     pub cross_check: CrossCheckSetting,
     /// How the queue is run.
     pub policy: Policy,
+    /// Tell the commands of this user where an embedded server is.
+    pub announce_url: bool,
 }
 
 /// Which in-memory merges git checks.
@@ -214,8 +217,22 @@ impl Settings {
     /// # Errors
     /// Everything that is wrong, at once.
     pub fn load(flags: &Flags) -> Result<Settings, SettingsError> {
-        let raw =
-            read(flags).map_err(|e| SettingsError { problems: vec![e.to_string().trim_end().to_owned()] })?;
+        Settings::of(outer_layers(flags), flags)
+    }
+
+    /// Defaults and flags alone, for a daemon that shares nothing with others of this user: no file, no
+    /// environment, and its embedded server stays unknown to commands.
+    ///
+    /// # Errors
+    /// Everything that is wrong, at once.
+    pub fn isolated(flags: &Flags) -> Result<Settings, SettingsError> {
+        let settings = Settings::of(defaults(), flags)?;
+        Ok(Settings { announce_url: false, ..settings })
+    }
+
+    fn of(layers: Layers, flags: &Flags) -> Result<Settings, SettingsError> {
+        let raw = read(layers, flags)
+            .map_err(|e| SettingsError { problems: vec![e.to_string().trim_end().to_owned()] })?;
         let mut problems = Vec::new();
         let settings = raw.checked(&mut problems);
         match settings {
@@ -225,8 +242,14 @@ impl Settings {
     }
 }
 
-fn read(flags: &Flags) -> Result<Raw, config::ConfigError> {
-    let mut layers = Config::builder().add_source(File::from_str(DEFAULTS, FileFormat::Toml));
+type Layers = ConfigBuilder<DefaultState>;
+
+fn defaults() -> Layers {
+    Config::builder().add_source(File::from_str(DEFAULTS, FileFormat::Toml))
+}
+
+fn outer_layers(flags: &Flags) -> Layers {
+    let mut layers = defaults();
     layers = match &flags.config {
         Some(path) => layers.add_source(File::from(path.as_path()).format(FileFormat::Toml).required(true)),
         None => layers.add_source(File::new(DEFAULT_FILE, FileFormat::Toml).required(false)),
@@ -239,9 +262,12 @@ fn read(flags: &Flags) -> Result<Raw, config::ConfigError> {
         .with_list_parse_key("runner.pass_env")
         .with_list_parse_key("repo.targets")
         .try_parsing(true);
+    layers.add_source(environment)
+}
+
+fn read(layers: Layers, flags: &Flags) -> Result<Raw, config::ConfigError> {
     let path = |p: &Option<PathBuf>| p.as_ref().map(|p| p.to_string_lossy().into_owned());
     layers
-        .add_source(environment)
         .set_override_option("nats.url", flags.nats_url.clone())?
         .set_override_option("repo.remote", flags.remote.clone())?
         .set_override_option("repo.target", flags.target.clone())?
@@ -294,6 +320,7 @@ impl Raw {
             ssh_command: self.repo.ssh_command,
             cross_check,
             policy: policy?,
+            announce_url: true,
         })
     }
 

@@ -30,7 +30,7 @@ pub(crate) fn tell(fact: &Fact) {
             tracing::info!(%head, position, files = size.files, lines = size.lines, "queued");
         }),
         Fact::TargetSeen { target, tip, movement, .. } => {
-            tracing::info!(%target, %tip, ?movement, "target seen")
+            tracing::info!(%target, %tip, ?movement, "target seen");
         }
         Fact::RemoteLost { why } => tracing::error!(why, "the remote does not answer"),
         Fact::RemoteBack => tracing::info!("the remote answers again"),
