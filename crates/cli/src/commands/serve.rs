@@ -1,0 +1,81 @@
+use std::path::PathBuf;
+
+use yardmaster_daemon::{Flags, Ready, Settings, Shutdown};
+
+use crate::error::CliError;
+use crate::exit::Exit;
+use crate::signals::Signals;
+
+const LOG: &str = "info,async_nats=warn";
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// The configuration; without it `yardmaster.toml` here, if it is there.
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// `embedded` (the default) starts a server of its own.
+    #[arg(long, value_name = "URL|embedded")]
+    nats_url: Option<String>,
+    /// The repository to land in: a URL or a path.
+    #[arg(long, value_name = "URL-OR-PATH")]
+    remote: Option<String>,
+    /// The branch to land on; `main` by default.
+    #[arg(long, value_name = "BRANCH")]
+    target: Option<String>,
+    /// What must be green, instead of `.yardmaster.toml` on the target; `none` lands without any test.
+    #[arg(long, value_name = "COMMAND")]
+    gate: Option<String>,
+    /// How many gates run at the same time; 4 by default.
+    #[arg(long, value_name = "N")]
+    slots: Option<u32>,
+    /// Where the mirror, the logs and an embedded server's store are.
+    #[arg(long, value_name = "DIR")]
+    state_dir: Option<PathBuf>,
+    /// The instance: part of the names of everything of its own.
+    #[arg(long, value_name = "NAME")]
+    name: Option<String>,
+}
+
+impl Args {
+    fn flags(self) -> Flags {
+        Flags {
+            config: self.config,
+            nats_url: self.nats_url,
+            remote: self.remote,
+            target: self.target,
+            gate: self.gate,
+            slots: self.slots,
+            state_dir: self.state_dir,
+            name: self.name,
+        }
+    }
+}
+
+pub(crate) async fn run(args: Args) -> Result<Exit, CliError> {
+    let settings = Settings::load(&args.flags())?;
+    yardmaster_daemon::start_logging(LOG);
+    let mut signals = Signals::listen()?;
+    let shutdown = Shutdown::new();
+    let serving = yardmaster_daemon::serve(settings, shutdown.clone(), |ready| eprintln!("{}", told(ready)));
+    tokio::pin!(serving);
+    tokio::select! {
+        served = &mut serving => return Ok(served.map(|()| Exit::DONE)?),
+        () = signals.next() => shutdown.ask(),
+    }
+    tokio::select! {
+        served = &mut serving => Ok(served.map(|()| Exit::DONE)?),
+        // What is dropped here ends its processes.
+        () = signals.next() => Err(CliError::Interrupted),
+    }
+}
+
+fn told(ready: &Ready) -> String {
+    let targets: Vec<&str> = ready.targets.iter().map(|t| t.as_str()).collect();
+    format!(
+        "ready nats={} remote={} targets={} slots={}",
+        ready.nats_url,
+        ready.remote,
+        targets.join(","),
+        ready.slots
+    )
+}

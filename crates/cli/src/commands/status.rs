@@ -1,0 +1,76 @@
+use yardmaster_protocol::{StatusReply, TargetView};
+
+use crate::connection::Connection;
+use crate::error::CliError;
+use crate::exit::Exit;
+use crate::screen::{self, Column, Line, Out, Table, style};
+use crate::{story, words};
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// One request: r12, or its branch or requirement; without it, the daemon.
+    #[arg(value_name = "REQUEST|BRANCH")]
+    what: Option<String>,
+    #[command(flatten)]
+    connection: Connection,
+}
+
+pub(crate) async fn run(args: Args, out: Out) -> Result<Exit, CliError> {
+    let client = args.connection.open().await?.client();
+    match &args.what {
+        Some(what) => {
+            let view = client.request_status(what).await?;
+            if out.json { out.object(&view)? } else { out.lines(story::request(&view, screen::width()))? }
+        }
+        None => {
+            let status = client.status().await?;
+            if out.json { out.object(&status)? } else { out.lines(told(&status, screen::width()))? }
+        }
+    }
+    Ok(Exit::DONE)
+}
+
+fn told(status: &StatusReply, width: usize) -> Vec<Line> {
+    let up = words::duration(status.uptime_s.saturating_mul(1_000));
+    let head = Line::styled(style::BOLD, format!("yardmaster {}", status.version))
+        .text(format!(" lands on {}", status.remote))
+        .add(style::DIM, format!(" · up {up} · {} slots", status.slots));
+    let mut lines = vec![head.cut(width)];
+    lines.extend(targets(&status.targets, width));
+    let counts =
+        format!("  {} landed, {} failed · journal at {}", status.landed, status.failed, status.journal);
+    let mut counts = Line::styled(style::DIM, counts);
+    if status.merge_disagreements > 0 {
+        let text = format!(" · {} merges seen differently by git", status.merge_disagreements);
+        counts = counts.add(style::YELLOW, text);
+    }
+    lines.push(counts.cut(width));
+    lines
+}
+
+/// A line for each target, and one more for what holds it.
+pub(crate) fn targets(targets: &[TargetView], width: usize) -> Vec<Line> {
+    let mut table = Table::new(&[
+        Column::elastic("TARGET", 8),
+        Column::fixed("TIP"),
+        Column::right("PENDING"),
+        Column::right("TESTING"),
+        Column::right("WINDOW"),
+        Column::elastic("STATE", 10),
+    ]);
+    for target in targets {
+        let state = match &target.hold {
+            None => Line::styled(style::GREEN, "✓ open"),
+            Some(why) => Line::styled(style::YELLOW, format!("⏸ on hold: {why}")),
+        };
+        table.row([
+            Line::styled(style::BOLD, target.target.as_str()),
+            Line::plain(target.tip.map_or_else(|| "unknown".to_owned(), |tip| tip.short())),
+            Line::plain(target.pending.to_string()),
+            Line::plain(target.testing.to_string()),
+            Line::plain(target.window.to_string()),
+            state,
+        ]);
+    }
+    table.lines(width)
+}

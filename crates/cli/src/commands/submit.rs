@@ -1,0 +1,149 @@
+use std::io::Read as _;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde_json::{Map, Value, json};
+use yardmaster_protocol::{AgentName, BranchName, CommitId, MAX_PAYLOAD_BYTES, Requirement, SubmitReply};
+
+use crate::commands::wait;
+use crate::connection::Connection;
+use crate::error::CliError;
+use crate::exit::Exit;
+use crate::screen::{Line, Out, style};
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// The branch, pushed to the remote already.
+    #[arg(required_unless_present = "from_file")]
+    branch: Option<BranchName>,
+    /// Who did the work.
+    #[arg(long, value_name = "NAME", env = "YARDMASTER_AGENT", required_unless_present = "from_file")]
+    agent: Option<AgentName>,
+    /// What the work is for, such as REQ-012.
+    #[arg(long, value_name = "TEXT", required_unless_present = "from_file")]
+    requirement: Option<Requirement>,
+    /// The head that is offered, in full; refused if the branch is elsewhere.
+    #[arg(long, value_name = "ID")]
+    commit: Option<CommitId>,
+    /// Where it is to land, if not on the daemon's own target.
+    #[arg(long, value_name = "BRANCH")]
+    target: Option<BranchName>,
+    /// 1 infrastructure, 2 backend, 3 frontend; else by the systems, else 2.
+    #[arg(long, value_name = "1|2|3", value_parser = clap::value_parser!(u8).range(1..=3))]
+    priority: Option<u8>,
+    /// A request, branch or requirement that must land first; as often as needed.
+    #[arg(long, value_name = "WHAT")]
+    depends_on: Vec<String>,
+    /// One line for the merge commit.
+    #[arg(long, value_name = "TEXT")]
+    title: Option<String>,
+    /// Paths that were changed; git's own diff decides.
+    #[arg(long, value_name = "PATH,…", value_delimiter = ',')]
+    files: Vec<String>,
+    /// Systems that were touched, such as backend.
+    #[arg(long, value_name = "NAME,…", value_delimiter = ',')]
+    systems: Vec<String>,
+    /// The announcement as JSON, `-` for stdin; flags add what it leaves out.
+    #[arg(long, value_name = "FILE|-")]
+    from_file: Option<PathBuf>,
+    /// Stay until it has landed or failed, and end with the exit code of `wait`.
+    #[arg(long)]
+    wait: bool,
+    /// Stay no longer than this, as 90s or 10m.
+    #[arg(long, value_name = "TIME", requires = "wait", value_parser = wait::duration)]
+    timeout: Option<Duration>,
+    #[command(flatten)]
+    connection: Connection,
+}
+
+pub(crate) async fn run(args: Args, out: Out) -> Result<Exit, CliError> {
+    let announcement = args.announcement()?;
+    let client = args.connection.open().await?.client();
+    let reply = client.submit(&announcement).await?;
+    let branch = announcement.pointer("/merge_info/branch").and_then(Value::as_str).unwrap_or_default();
+    if !args.wait {
+        if out.json {
+            out.object(&reply)?;
+            return Ok(Exit::DONE);
+        }
+        let note = match reply.repeated {
+            true => client.request_status(&reply.request.to_string()).await.ok().map(|v| v.row.note),
+            false => None,
+        };
+        out.line(told(&reply, branch, &note.unwrap_or_default()))?;
+        return Ok(Exit::DONE);
+    }
+    out.progress(&told(&reply, branch, ""));
+    wait::until_ended(&client, &reply.request.to_string(), args.timeout, out).await
+}
+
+fn told(reply: &SubmitReply, branch: &str, note: &str) -> Line {
+    let id = Line::styled(style::BOLD, reply.request.to_string());
+    let place = reply.position.map(|p| format!(" at {p}")).unwrap_or_default();
+    let (_, colour) = style::of_state(&reply.state);
+    if reply.repeated {
+        let note = if note.is_empty() { String::new() } else { format!(" {note}") };
+        return id.text(" is this same work, ").add(colour, format!("{}{place}", reply.state)).text(note);
+    }
+    id.add(colour, format!(" {}{place}", reply.state)).add(style::DIM, format!(" · {branch}"))
+}
+
+impl Args {
+    /// The whole message: what the file says, and what the flags add.
+    fn announcement(&self) -> Result<Value, CliError> {
+        let mut message = match &self.from_file {
+            None => json!({}),
+            Some(path) => read(path)?,
+        };
+        if message.get("type").is_none() {
+            let info =
+                if message.get("merge_info").is_some() { message["merge_info"].take() } else { message };
+            message = json!({"type": "ready_to_merge", "merge_info": info});
+        }
+        let Some(Value::Object(info)) = message.get_mut("merge_info") else {
+            return Err(CliError::Usage(
+                "`merge_info` must be an object with agent, branch and requirement".into(),
+            ));
+        };
+        self.add_to(info);
+        Ok(message)
+    }
+
+    fn add_to(&self, info: &mut Map<String, Value>) {
+        let list = |items: &Vec<String>| (!items.is_empty()).then(|| json!(items));
+        let flags = [
+            ("branch", self.branch.as_ref().map(|v| json!(v))),
+            ("agent", self.agent.as_ref().map(|v| json!(v))),
+            ("requirement", self.requirement.as_ref().map(|v| json!(v))),
+            ("commit", self.commit.as_ref().map(|v| json!(v))),
+            ("target", self.target.as_ref().map(|v| json!(v))),
+            ("priority", self.priority.map(|v| json!(v))),
+            ("title", self.title.as_ref().map(|v| json!(v))),
+            ("depends_on", list(&self.depends_on)),
+            ("files_changed", list(&self.files)),
+            ("systems_touched", list(&self.systems)),
+        ];
+        for (key, value) in flags {
+            if let Some(value) = value {
+                info.entry(key).or_insert(value);
+            }
+        }
+    }
+}
+
+fn read(path: &Path) -> Result<Value, CliError> {
+    let wrong = |why: String| CliError::File { path: path.to_owned(), why };
+    let limit = MAX_PAYLOAD_BYTES as u64 + 1;
+    let mut text = Vec::new();
+    if path == Path::new("-") {
+        std::io::stdin().take(limit).read_to_end(&mut text).map_err(|e| wrong(e.to_string()))?;
+    } else {
+        let file = std::fs::File::open(path).map_err(|e| wrong(e.to_string()))?;
+        file.take(limit).read_to_end(&mut text).map_err(|e| wrong(e.to_string()))?;
+    }
+    if text.len() > MAX_PAYLOAD_BYTES {
+        return Err(wrong(format!("it has more than {MAX_PAYLOAD_BYTES} bytes, the most that are taken")));
+    }
+    let value: Value = serde_json::from_slice(&text).map_err(|e| wrong(format!("it is not JSON: {e}")))?;
+    if value.is_object() { Ok(value) } else { Err(wrong("it is JSON, but not an object".to_owned())) }
+}

@@ -1,0 +1,144 @@
+use std::time::{Duration, Instant};
+
+use tokio::time::{MissedTickBehavior, interval, sleep_until};
+use yardmaster_bus::{Client, EventStart};
+use yardmaster_protocol::{Event, EventBody, RequestId, RequestRow, RequestView};
+
+use crate::error::CliError;
+use crate::exit::Exit;
+use crate::screen::{Line, Live, Out, style};
+use crate::words;
+
+/// Events tell everything; this is for a daemon that was replaced while nobody looked.
+const ASK_AGAIN: Duration = Duration::from_secs(10);
+const FRAME: Duration = Duration::from_millis(100);
+const SPINNER: [&str; 8] = ["⣾", "⣽", "⣻", "⢿", "⡿", "⣟", "⣯", "⣷"];
+
+/// Follows a request until it ends. Listens first and asks then: what happens in between is seen twice
+/// and never missed.
+pub(crate) async fn to_the_end(
+    client: &Client,
+    what: &str,
+    longest: Option<Duration>,
+    out: Out,
+) -> Result<RequestView, CliError> {
+    let started = Instant::now();
+    let deadline = longest.map(|longest| tokio::time::Instant::now() + longest);
+    let mut events = client.events(EventStart::New).await?;
+    let mut view = client.request_status(what).await?;
+    let id = view.row.request;
+    let mut progress = Progress::start(out, &view);
+    let mut ask = interval(ASK_AGAIN);
+    ask.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    ask.reset();
+    let mut frame = interval(FRAME);
+    while Exit::of_request(&view).is_none() {
+        tokio::select! {
+            event = events.next() => {
+                let Some(event) = event?.event else { continue };
+                if event.about.as_ref().is_none_or(|about| about.request != id) {
+                    continue;
+                }
+                progress.tell(&event);
+                view = client.request_status(&id.to_string()).await.unwrap_or_else(|_| guess(view, &event));
+            }
+            _ = ask.tick() => {
+                if let Ok(now) = client.request_status(&id.to_string()).await {
+                    view = now;
+                }
+            }
+            _ = frame.tick(), if progress.is_live() => progress.draw(&view, started.elapsed()),
+            () = sleep_until(deadline.unwrap_or_else(tokio::time::Instant::now)), if deadline.is_some() => {
+                return Err(too_late(&view, longest.unwrap_or_default()));
+            }
+        }
+    }
+    Ok(view)
+}
+
+fn too_late(view: &RequestView, longest: Duration) -> CliError {
+    let row = &view.row;
+    let place = row.position.map(|p| format!(" at {p}")).unwrap_or_default();
+    let longest = words::duration(u64::try_from(longest.as_millis()).unwrap_or(u64::MAX));
+    CliError::TimedOut {
+        message: format!("{} has not ended after {longest}: it is {}{place}", row.request, row.state),
+        next: vec![format!("yardmaster wait {}", row.request), format!("yardmaster status {}", row.request)],
+    }
+}
+
+/// What the event says, when the daemon that published it does not answer any more.
+fn guess(view: RequestView, event: &Event) -> RequestView {
+    let ended = |state: &str, note: String| RequestRow {
+        state: state.to_owned(),
+        note,
+        position: None,
+        ..view.row.clone()
+    };
+    match &event.body {
+        EventBody::MergeComplete { commit, .. } => {
+            RequestView { row: ended("landed", String::new()), commit: *commit, ..view }
+        }
+        EventBody::MergeFailed(failure) => {
+            RequestView { row: ended("failed", String::new()), failure: Some(failure.clone()), ..view }
+        }
+        EventBody::MergeWithdrawn { by } => {
+            RequestView { row: ended("withdrawn", format!("by {by}")), ..view }
+        }
+        EventBody::MergeSuperseded { by } => {
+            RequestView { row: ended("superseded", format!("by {by}")), ..view }
+        }
+        _ => view,
+    }
+}
+
+/// What is shown on stderr while somebody waits: one line that moves, or a line for each event.
+struct Progress {
+    live: Option<Live>,
+    out: Out,
+    frame: usize,
+}
+
+impl Progress {
+    fn start(out: Out, view: &RequestView) -> Progress {
+        let live = out.has_live_progress().then(Live::stderr);
+        if live.is_none() && Exit::of_request(view).is_none() {
+            let row = &view.row;
+            out.progress(&now(row.request, row).add(style::DIM, format!(" · {}", row.branch)));
+        }
+        Progress { live, out, frame: 0 }
+    }
+
+    fn is_live(&self) -> bool {
+        self.live.is_some()
+    }
+
+    fn tell(&mut self, event: &Event) {
+        if self.live.is_none() && !event.body.is_terminal() {
+            self.out.progress(&words::event(event));
+        }
+    }
+
+    fn draw(&mut self, view: &RequestView, waited: Duration) {
+        let Some(live) = &mut self.live else { return };
+        let symbol = SPINNER[self.frame % SPINNER.len()];
+        self.frame += 1;
+        let waited = words::duration(u64::try_from(waited.as_millis()).unwrap_or(u64::MAX));
+        let line = Line::styled(style::CYAN, format!("{symbol} ")).join(now(view.row.request, &view.row));
+        live.draw(vec![line.add(style::DIM, format!(" · {waited}"))]);
+    }
+}
+
+impl Drop for Progress {
+    fn drop(&mut self) {
+        if let Some(live) = &mut self.live {
+            live.draw(Vec::new());
+        }
+    }
+}
+
+fn now(id: RequestId, row: &RequestRow) -> Line {
+    let (_, colour) = style::of_state(&row.state);
+    let place = row.position.map(|p| format!(" · position {p}")).unwrap_or_default();
+    let note = if row.note.is_empty() { String::new() } else { format!(" · {}", row.note) };
+    Line::styled(style::BOLD, format!("{id} ")).add(colour, &row.state).text(format!("{place}{note}"))
+}
