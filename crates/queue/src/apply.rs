@@ -193,7 +193,9 @@ impl Queue {
         };
         let name = self.target_of(id)?;
         let gate_id = gate.id();
-        self.target(&name).runs.insert(
+        let target = self.target(&name);
+        target.asked += 1;
+        target.runs.insert(
             run.clone(),
             Run {
                 request: id,

@@ -1,4 +1,5 @@
 use std::collections::BTreeSet;
+use std::fmt;
 
 use yardmaster_protocol::RequestId;
 
@@ -15,20 +16,37 @@ pub(crate) enum Need {
     Unknown,
 }
 
+/// What a stacked request does not stand on, and has to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Missing {
+    /// A request that is pending.
+    Request(RequestId),
+    /// A name that nothing stands for any more.
+    Name(String),
+}
+
+impl fmt::Display for Missing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Request(request) => write!(f, "{request}"),
+            Self::Name(name) => write!(f, "`{name}`"),
+        }
+    }
+}
+
 impl Queue {
     /// What `name` (a requirement, a branch or a request id) stands for, seen from `request`.
     pub(crate) fn need(&self, request: RequestId, name: &str) -> Need {
         if let Ok(id) = name.parse::<RequestId>() {
             return self.need_of_id(id, request);
         }
-        let pending: BTreeSet<RequestId> =
-            self.index.by_name.get(name).into_iter().flatten().copied().filter(|r| *r != request).collect();
-        if !pending.is_empty() {
-            Need::Pending(pending)
-        } else if self.index.landed_names.contains_key(name) || self.is_own_name(request, name) {
-            Need::Landed
-        } else {
-            Need::Unknown
+        if self.is_own_name(request, name) {
+            return Need::Landed;
+        }
+        match self.index.by_name.get(name) {
+            Some(pending) => Need::Pending(pending.clone()),
+            None if self.index.landed_names.contains_key(name) => Need::Landed,
+            None => Need::Unknown,
         }
     }
 
@@ -64,16 +82,29 @@ impl Queue {
         })
     }
 
-    /// Those of `among` that `request` needs.
-    pub(crate) fn needs_from(&self, request: RequestId, among: &BTreeSet<RequestId>) -> Vec<RequestId> {
-        let Some(live) = self.live.get(&request) else { return Vec::new() };
-        let mut found = Vec::new();
-        for name in &live.announcement.depends_on {
-            if let Need::Pending(others) = self.need(request, name) {
-                found.extend(others.into_iter().filter(|r| among.contains(r)));
+    /// What a stacked request has lost since it was stacked: something that it needs stood `below`
+    /// it and is not among those that it would be tested `behind`. What came into the queue later
+    /// takes nothing away from it.
+    pub(crate) fn missing(
+        &self,
+        request: RequestId,
+        below: &[RequestId],
+        behind: &[RequestId],
+    ) -> Option<Missing> {
+        self.live.get(&request)?.announcement.depends_on.iter().find_map(|name| {
+            let pending = match self.need(request, name) {
+                Need::Landed => return None,
+                Need::Pending(others) => others,
+                Need::Unknown => BTreeSet::new(),
+            };
+            if let Some(lost) = pending.iter().find(|r| below.contains(r) && !behind.contains(r)) {
+                return Some(Missing::Request(*lost));
             }
-        }
-        found
+            if pending.iter().any(|r| behind.contains(r)) || self.index.landed_names.contains_key(name) {
+                return None;
+            }
+            Some(pending.first().map_or_else(|| Missing::Name(name.clone()), |r| Missing::Request(*r)))
+        })
     }
 
     /// Live requests that `request` waits for, by any of its names.

@@ -37,9 +37,9 @@ impl Queue {
                 return Err(format!("a run of {} was asked for with nothing to run", run.request));
             }
         }
-        if let Some(id) = self.live.keys().find(|id| id.0 > self.last_request) {
-            return Err(format!("{id} is live but was never given out"));
+        match self.live.last_key_value() {
+            Some((id, _)) if id.0 > self.last_request => Err(format!("{id} is live but was never given out")),
+            Some(_) | None => Ok(()),
         }
-        Ok(())
     }
 }

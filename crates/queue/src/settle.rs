@@ -17,17 +17,17 @@ impl Act<'_> {
     /// Draws every conclusion that the state allows, until there is none left.
     pub(crate) fn settle(&mut self) {
         let names: Vec<BranchName> = self.queue.targets.keys().cloned().collect();
-        for name in names {
-            loop {
-                let before = self.facts_so_far();
-                self.supersede_older(&name);
-                self.conclude(&name);
-                self.fill_stack(&name);
-                self.start_landing(&name);
-                self.match_runs(&name);
-                if self.facts_so_far() == before {
-                    break;
-                }
+        loop {
+            let before = self.facts_so_far();
+            for name in &names {
+                self.supersede_older(name);
+                self.conclude(name);
+                self.fill_stack(name);
+                self.start_landing(name);
+                self.match_runs(name);
+            }
+            if self.facts_so_far() == before {
+                break;
             }
         }
         self.explain_waits();
@@ -123,7 +123,8 @@ impl Act<'_> {
         let window = target.window(self.policy) as usize;
         while let Some(walk) = self.walk(name) {
             let carrying = walk.places.iter().filter(|p| p.carries()).count();
-            if carrying >= window || walk.places.len() >= window * PLACES_PER_WINDOW {
+            let in_the_way = walk.places.iter().filter(|p| !p.is_apart()).count();
+            if carrying >= window || in_the_way >= window * PLACES_PER_WINDOW {
                 return;
             }
             let mut free = window - carrying;
@@ -147,7 +148,8 @@ impl Act<'_> {
             Standing::Green { commit, tree } => Some((p.request, commit, tree)),
             _ => None,
         };
-        let ready: Vec<_> = walk.places.iter().map_while(green).take(most).collect();
+        let in_order = walk.places.iter().filter(|p| !p.is_apart());
+        let ready: Vec<_> = in_order.map_while(green).take(most).collect();
         let Some(&(_, to, tree)) = ready.last() else { return };
         let requests: Vec<(RequestId, CommitId)> = ready.iter().map(|(r, c, _)| (*r, *c)).collect();
         if to == walk.tip {
@@ -228,7 +230,7 @@ impl Act<'_> {
             return;
         }
         let attempt = target.verdicts.get(&(tree, gate_id.clone())).map_or(1, |v| v.lost + 1);
-        let text = format!("{}-{}-{}-{attempt}", place.request, candidate.short(), gate_id);
+        let text = format!("{}-{}-{}-{}", place.request, candidate.short(), gate_id, target.asked + 1);
         let Ok(run) = RunId::new(text) else { return };
         let (request, base, behind) = (place.request, place.base, place.behind.clone());
         self.emit(Fact::Testing { request, run, candidate, tree, base, behind, attempt, gate });
@@ -277,13 +279,11 @@ impl Walk {
 
 impl Queue {
     fn blockers_in_stack(&self, name: &BranchName, place: &Place) -> Vec<Blocker> {
-        if place.is_settled() {
-            return Vec::new();
-        }
-        match place.standing {
+        match &place.standing {
+            Standing::Without(_) => self.blockers_of_dependent(place.request),
+            _ if place.is_settled() => Vec::new(),
             Standing::Conflict => self.conflict_blockers(name, place),
             Standing::Red { .. } | Standing::GivenUp { .. } => self.suspicion_blockers(place),
-            Standing::Without(other) => vec![self.dependency_blocker(other)],
             Standing::Unassembled | Standing::Untested { .. } | Standing::Green { .. } => Vec::new(),
         }
     }
@@ -346,7 +346,7 @@ impl Queue {
         }
     }
 
-    /// What a waiting request with dependencies waits for, besides its turn.
+    /// What a request with dependencies waits for, besides its turn.
     fn blockers_of_dependent(&self, request: RequestId) -> Vec<Blocker> {
         if let Some(cycle) = self.cycle_of(request) {
             let mut names: Vec<String> = cycle.iter().map(ToString::to_string).collect();
@@ -365,7 +365,10 @@ impl Queue {
             match self.need(request, name) {
                 Need::Landed => {}
                 Need::Pending(others) => {
-                    let stacked = |r: &RequestId| self.targets.values().any(|t| t.stack.contains(r));
+                    let stacked = |r: &RequestId| {
+                        let stack = self.targets.get(&live.target).map(|t| &t.stack);
+                        live.is_waiting() && stack.is_some_and(|s| s.contains(r))
+                    };
                     let waiting = others.into_iter().filter(|r| !stacked(r));
                     blockers.extend(waiting.map(|r| self.dependency_blocker(r)));
                 }

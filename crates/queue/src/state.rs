@@ -172,6 +172,8 @@ pub(crate) struct Target {
     #[serde(with = "pairs")]
     pub(crate) verdicts: BTreeMap<(TreeId, GateId), Verdict>,
     pub(crate) runs: BTreeMap<RunId, Run>,
+    /// Runs asked for so far: makes each one's id its own, also when a dropped one is wanted again.
+    pub(crate) asked: u64,
     pub(crate) landing: Option<Landing>,
     /// The remote refused a push of several: until one lands, one at a time.
     pub(crate) one_at_a_time: bool,
@@ -188,6 +190,7 @@ impl Default for Target {
             assemblies: BTreeMap::new(),
             verdicts: BTreeMap::new(),
             runs: BTreeMap::new(),
+            asked: 0,
             landing: None,
             one_at_a_time: false,
         }
@@ -400,7 +403,8 @@ impl Queue {
         self.index.ended_by_branch.entry(key).or_default().insert(id);
         if matches!(ended.ending, Ending::Landed { .. }) {
             for name in [a.requirement.as_str(), a.branch.as_str()] {
-                self.index.landed_names.insert(name.to_owned(), id);
+                let latest = self.index.landed_names.entry(name.to_owned()).or_insert(id);
+                *latest = id.max(*latest);
             }
         }
     }

@@ -57,7 +57,7 @@ impl Queue {
             Input::Assembled { target, merges } => act.assembled(&target, merges),
             Input::RunEnded(report) => act.run_ended(report),
             Input::LandEnded { target, to, outcome, project } => {
-                act.land_ended(&target, to, outcome, project)
+                act.land_ended(&target, to, outcome, project);
             }
         }
         if is_look || act.has_consequences() {

@@ -142,7 +142,7 @@ impl Queue {
             return ("queued", "waits for its turn".to_owned());
         };
         let ahead = ahead_of(place);
-        match place.standing {
+        match &place.standing {
             Standing::Unassembled => ("assembling", String::new()),
             Standing::Untested { .. } => {
                 ("testing", if ahead.is_empty() { String::new() } else { format!("on top of {ahead}") })

@@ -1,7 +1,6 @@
-use std::collections::BTreeSet;
-
 use yardmaster_protocol::{Assembly, BranchName, CommitId, GateId, RequestId, RunOutcome, TreeId};
 
+use crate::depend::Missing;
 use crate::policy::Policy;
 use crate::state::{Queue, Target};
 
@@ -39,8 +38,8 @@ pub(crate) enum Standing {
     Red { tree: TreeId },
     /// Runs of it were lost too often.
     GivenUp { tree: TreeId },
-    /// It depends on a request in the stack that is not beneath it now.
-    Without(RequestId),
+    /// What it depends on is not beneath it any more.
+    Without(Missing),
 }
 
 impl Place {
@@ -52,6 +51,11 @@ impl Place {
                 false
             }
         }
+    }
+
+    /// It waits for what it depends on, and nobody waits for it to be decided.
+    pub(crate) fn is_apart(&self) -> bool {
+        matches!(self.standing, Standing::Without(_))
     }
 
     /// Nothing undecided is beneath it: what it shows is its own.
@@ -68,12 +72,11 @@ impl Queue {
         let gate = target.gate(policy).ok()?;
         let gate_id = gate.id();
         let no_gate = gate.steps.is_empty();
-        let stacked: BTreeSet<RequestId> = target.stack.iter().copied().collect();
         let mut places = Vec::with_capacity(target.stack.len());
         let (mut base, mut behind, mut known) = (tip, Vec::new(), true);
-        for &request in &target.stack {
-            let missing = self.needs_from(request, &stacked).into_iter().find(|r| !behind.contains(r));
-            let standing = match missing {
+        for (i, &request) in target.stack.iter().enumerate() {
+            let below = target.stack.get(..i).unwrap_or_default();
+            let standing = match self.missing(request, below, &behind) {
                 Some(other) => Standing::Without(other),
                 None if !known => Standing::Unassembled,
                 None => standing(target, base, request, &gate_id, no_gate, policy),
