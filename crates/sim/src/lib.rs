@@ -1,1 +1,21 @@
-//! todo
+//! Exists so that the queue meets more bad luck in a minute than in a year of service: a toy git, a
+//! toy remote, toy gates, agents and faults in virtual time, one seed one history, every invariant
+//! checked at every step. Never linked into the product.
+
+mod gate;
+mod git;
+mod hands;
+mod history;
+mod just;
+mod ledger;
+mod life;
+mod outside;
+mod populate;
+mod remote;
+mod rng;
+mod violation;
+mod work;
+mod world;
+
+pub use history::{History, Outcome, run};
+pub use violation::Violation;

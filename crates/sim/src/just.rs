@@ -1,0 +1,62 @@
+use yardmaster_protocol::{Blame, Cause, CommitId, Failure, RequestId};
+
+use crate::gate::change_region;
+use crate::ledger::{End, Ledger, Record, Truth};
+use crate::violation::Violation;
+
+const RULE: &str = "nobody is failed for what is not so";
+
+impl Ledger {
+    /// Whether a failure is true at this moment, by the truth that the queue cannot see.
+    pub(crate) fn just(&self, truth: &Truth, request: RequestId, failure: &Failure) -> Result<(), Violation> {
+        let Some(record) = self.requests.get(&request) else { return Ok(()) };
+        let holds = match failure.cause {
+            Cause::Conflict => self.conflicts_now(truth, record),
+            Cause::GateRed | Cause::GateTimeout => self.is_red_now(truth, record),
+            Cause::BranchMissing => truth.missing.contains(&record.announcement.branch),
+            Cause::HeadChanged => failure.evidence.found != record.announcement.commit,
+            Cause::PushRefused => refused(truth, record),
+            Cause::DependencyFailed => self.a_need_failed(record),
+            Cause::Policy => failure.blame == Blame::Infra && self.runs_were_lost(truth, record),
+        };
+        Violation::unless(holds, RULE, || {
+            let name = record.head.map(|h| truth.git.name(h)).unwrap_or_default();
+            format!("{request} ({name}): {:?}, {}", failure.cause, failure.evidence.message)
+        })
+    }
+
+    fn tip_and_head(&self, record: &Record) -> Option<(CommitId, CommitId)> {
+        Some((*self.tips.get(&record.target)?, record.head?))
+    }
+
+    fn conflicts_now(&self, truth: &Truth, record: &Record) -> bool {
+        self.tip_and_head(record).is_some_and(|(tip, head)| truth.git.merge_files(tip, head).is_err())
+    }
+
+    fn is_red_now(&self, truth: &Truth, record: &Record) -> bool {
+        let Some((tip, head)) = self.tip_and_head(record) else { return false };
+        let gate = self.gate(truth.policy, &record.target);
+        let merged = truth.git.merge_files(tip, head);
+        merged.is_ok_and(|files| !truth.rules.is_green(&files, &gate))
+    }
+
+    fn a_need_failed(&self, record: &Record) -> bool {
+        record.announcement.depends_on.iter().any(|name| {
+            self.requests
+                .iter()
+                .any(|(id, other)| self.is_named(*id, other, name) && other.end == Some(End::Failed))
+        })
+    }
+
+    fn runs_were_lost(&self, truth: &Truth, record: &Record) -> bool {
+        let Some((tip, head)) = self.tip_and_head(record) else { return false };
+        let Ok(files) = truth.git.merge_files(tip, head) else { return false };
+        let lost = self.lost.iter().find(|(tree, _)| *truth.git.files_of(**tree) == files);
+        lost.is_some_and(|(_, times)| *times >= truth.policy.max_lost_runs)
+    }
+}
+
+fn refused(truth: &Truth, record: &Record) -> bool {
+    let files = record.head.map(|h| truth.git.files(h)).unwrap_or_default();
+    truth.remote.refused.iter().any(|name| files.contains_key(&change_region(name)))
+}

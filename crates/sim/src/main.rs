@@ -1,0 +1,113 @@
+//! Runs many histories, or tells one: `yardmaster-sim --seeds 300 [--from N] [--jobs 2]`, or `--seed N`.
+
+use std::panic::catch_unwind;
+use std::process::ExitCode;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Instant;
+
+use yardmaster_sim::{History, Outcome, Violation, run};
+
+struct Arguments {
+    from: u64,
+    seeds: u64,
+    jobs: u64,
+    one: Option<u64>,
+}
+
+fn main() -> ExitCode {
+    match arguments(std::env::args().skip(1)) {
+        Err(why) => {
+            eprintln!("error: {why}\nusage: yardmaster-sim [--seeds N] [--from N] [--jobs N] | --seed N");
+            ExitCode::from(2)
+        }
+        Ok(Arguments { one: Some(seed), .. }) => tell(seed),
+        Ok(arguments) => run_all(&arguments),
+    }
+}
+
+fn arguments(mut given: impl Iterator<Item = String>) -> Result<Arguments, String> {
+    let mut parsed = Arguments { from: 0, seeds: 300, jobs: 1, one: None };
+    while let Some(flag) = given.next() {
+        let text = given.next().ok_or_else(|| format!("{flag} needs a number"))?;
+        let number: u64 = text.parse().map_err(|_| format!("{flag} needs a number, not `{text}`"))?;
+        match flag.as_str() {
+            "--seeds" => parsed.seeds = number,
+            "--from" => parsed.from = number,
+            "--jobs" => parsed.jobs = number.clamp(1, 64),
+            "--seed" => parsed.one = Some(number),
+            _ => return Err(format!("{flag} is not known here")),
+        }
+    }
+    Ok(parsed)
+}
+
+/// The history of a seed; a panic of the queue is a violation too.
+fn history(seed: u64, told: bool) -> History {
+    catch_unwind(|| run(seed, told)).unwrap_or_else(|panic| {
+        let text = panic.downcast_ref::<String>().cloned().unwrap_or_else(|| "a panic".to_owned());
+        History { result: Err(Violation::new("no panic", text)), story: Vec::new() }
+    })
+}
+
+fn tell(seed: u64) -> ExitCode {
+    let History { result, story } = history(seed, true);
+    story.iter().for_each(|line| println!("{line}"));
+    match result {
+        Ok(outcome) => {
+            println!("seed {seed}: {outcome:?}");
+            ExitCode::SUCCESS
+        }
+        Err(violation) => {
+            println!("seed {seed} broke an invariant: {violation}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run_all(arguments: &Arguments) -> ExitCode {
+    let started = Instant::now();
+    let end = arguments.from.saturating_add(arguments.seeds);
+    let next = AtomicU64::new(arguments.from);
+    let broken = AtomicU64::new(u64::MAX);
+    let stop = AtomicBool::new(false);
+    let totals: Vec<Outcome> = std::thread::scope(|scope| {
+        let worker = || {
+            let mut total = Outcome::default();
+            while !stop.load(Ordering::Relaxed) {
+                let seed = next.fetch_add(1, Ordering::Relaxed);
+                if seed >= end {
+                    break;
+                }
+                match history(seed, false).result {
+                    Ok(outcome) => total.add(&outcome),
+                    Err(_) => {
+                        broken.fetch_min(seed, Ordering::Relaxed);
+                        stop.store(true, Ordering::Relaxed);
+                    }
+                }
+            }
+            total
+        };
+        let workers: Vec<_> = (0..arguments.jobs).map(|_| scope.spawn(worker)).collect();
+        workers.into_iter().filter_map(|w| w.join().ok()).collect()
+    });
+    let broken = broken.into_inner();
+    if broken != u64::MAX {
+        return tell(broken);
+    }
+    let mut total = Outcome::default();
+    totals.iter().for_each(|t| total.add(t));
+    let seconds = started.elapsed().as_secs_f64();
+    println!(
+        "{} histories, {} steps, {} landed, {} failed, {} left waiting, {} crashes, {:.0} virtual hours: every invariant held; {seconds:.1} s, {:.0} seeds/s",
+        arguments.seeds,
+        total.steps,
+        total.landed,
+        total.failed,
+        total.waiting,
+        total.crashes,
+        total.ms as f64 / 3_600_000.0,
+        arguments.seeds as f64 / seconds
+    );
+    ExitCode::SUCCESS
+}

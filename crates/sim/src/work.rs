@@ -1,0 +1,219 @@
+use serde_json::{Value, json};
+use yardmaster_protocol::{BranchName, CommitId, EventBody, Millis, announce_subject};
+use yardmaster_queue::{Input, Step};
+
+use crate::gate::{GATE_REGION, change_region, fix_region};
+use crate::git::Files;
+use crate::violation::Violation;
+use crate::world::{Happening, Message, World};
+
+const ATTEMPTS: u32 = 3;
+
+/// One piece of work of a toy agent.
+pub(crate) struct Work {
+    pub(crate) name: String,
+    pub(crate) agent: yardmaster_protocol::AgentName,
+    pub(crate) branch: BranchName,
+    pub(crate) requirement: String,
+    pub(crate) target: BranchName,
+    pub(crate) priority: Option<u64>,
+    pub(crate) depends_on: Vec<String>,
+    pub(crate) heads: Vec<CommitId>,
+    pub(crate) attempts: u32,
+}
+
+/// What a toy agent does at some moment, on the work of that index.
+#[derive(Debug, Clone)]
+pub(crate) enum Act {
+    Create(usize),
+    Announce(usize),
+    AnnounceOldHead(usize),
+    PushAgain(usize),
+    PushBack(usize),
+    Mend(usize),
+    Withdraw(usize),
+    WithdrawByService(usize),
+    Delete(usize),
+    Garbage,
+}
+
+impl World {
+    pub(crate) fn act(&mut self, act: &Act) -> Result<(), Violation> {
+        if self.quiet {
+            return Ok(());
+        }
+        self.tell(|w| w.told_act(act));
+        match *act {
+            Act::Create(i) => self.create(i),
+            Act::Announce(i) => {
+                let head = self.works.get(i).and_then(|w| w.heads.last().copied());
+                let named = head.filter(|_| self.rng.chance(50));
+                self.announce(i, named);
+            }
+            Act::AnnounceOldHead(i) => {
+                let head = self.works.get(i).and_then(|w| w.heads.first().copied());
+                self.announce(i, head);
+            }
+            Act::PushAgain(i) => self.push_again(i, false),
+            Act::Mend(i) => {
+                self.push_again(i, true);
+                let ms = self.rng.range(0, 3_000);
+                self.after(ms, Happening::Act(Act::Announce(i)));
+            }
+            Act::PushBack(i) => {
+                let work = self.works.get(i);
+                if let Some((branch, first)) = work.and_then(|w| Some((w.branch.clone(), *w.heads.first()?)))
+                {
+                    self.remote.branches.insert(branch, first);
+                }
+            }
+            Act::Withdraw(i) => self.withdraw(i),
+            Act::WithdrawByService(i) => return self.withdraw_by_service(i),
+            Act::Delete(i) => {
+                if let Some(branch) = self.works.get(i).map(|w| w.branch.clone()) {
+                    self.remote.branches.remove(&branch);
+                    self.missing.insert(branch);
+                }
+            }
+            Act::Garbage => self.garbage(),
+        }
+        Ok(())
+    }
+
+    fn create(&mut self, i: usize) {
+        let Some((name, branch, target)) =
+            self.works.get(i).map(|w| (w.name.clone(), w.branch.clone(), w.target.clone()))
+        else {
+            return;
+        };
+        let mut from = self.remote.branches.get(&target).copied();
+        let other = self.rng.index(self.works.len());
+        if self.rng.chance(8) {
+            from = self.works.get(other).and_then(|w| w.heads.last().copied()).or(from);
+        }
+        let Some(from) = from else { return };
+        let mut files = (*self.git.files(from)).clone();
+        files.insert(change_region(&name), "1".to_owned());
+        self.edit(&mut files, &name);
+        let head = self.git.commit(&[from], files, &name);
+        self.has_head(i, branch, head);
+    }
+
+    fn edit(&mut self, files: &mut Files, value: &str) {
+        for _ in 0..2 {
+            if self.rng.chance(30) {
+                let region = format!("f{}:{}", self.rng.index(4), self.rng.index(3));
+                files.insert(region, value.to_owned());
+            }
+        }
+        if self.rng.chance(3) {
+            files.insert(GATE_REGION.to_owned(), self.rng.range(1, 2).to_string());
+        }
+    }
+
+    fn has_head(&mut self, i: usize, branch: BranchName, head: CommitId) {
+        self.remote.branches.insert(branch, head);
+        if let Some(work) = self.works.get_mut(i) {
+            work.heads.push(head);
+        }
+    }
+
+    /// A new head; mended: with the target merged into it and the change's fault taken out.
+    fn push_again(&mut self, i: usize, mended: bool) {
+        let Some(work) = self.works.get(i) else { return };
+        let (Some(last), Some(tip)) =
+            (work.heads.last().copied(), self.remote.branches.get(&work.target).copied())
+        else {
+            return;
+        };
+        let (name, branch, n) = (work.name.clone(), work.branch.clone(), work.heads.len() + 1);
+        let mut parents = vec![last];
+        let mut files = (*self.git.files(last)).clone();
+        if mended {
+            parents.push(tip);
+            files = self.git.merge_files(last, tip).unwrap_or_else(|_| (*self.git.files(tip)).clone());
+            files.insert(change_region(&name), "1".to_owned());
+            files.insert(fix_region(&name), "1".to_owned());
+        } else {
+            self.edit(&mut files, &format!("{name}'{n}"));
+            if self.rng.chance(50) {
+                files.insert(fix_region(&name), "1".to_owned());
+            }
+        }
+        let head = self.git.commit(&parents, files, &format!("{name}'{n}"));
+        self.has_head(i, branch, head);
+    }
+
+    fn announce(&mut self, i: usize, commit: Option<CommitId>) {
+        let Some(work) = self.works.get(i) else { return };
+        let mut info = json!({
+            "agent": work.agent, "branch": work.branch, "requirement": work.requirement,
+            "depends_on": work.depends_on, "target": work.target,
+        });
+        if let (Some(commit), Value::Object(info)) = (commit, &mut info) {
+            info.insert("commit".to_owned(), json!(commit));
+        }
+        if let (Some(priority), Value::Object(info)) = (work.priority, &mut info) {
+            info.insert("priority".to_owned(), json!(priority));
+        }
+        let subject = announce_subject(&work.agent);
+        self.publish(subject, json!({"type": "ready_to_merge", "merge_info": info}).to_string());
+    }
+
+    fn withdraw(&mut self, i: usize) {
+        let Some(work) = self.works.get(i) else { return };
+        let info = json!({"agent": work.agent, "branch": work.branch});
+        let subject = announce_subject(&work.agent);
+        self.publish(subject, json!({"type": "withdraw", "merge_info": info}).to_string());
+    }
+
+    fn withdraw_by_service(&mut self, i: usize) -> Result<(), Violation> {
+        let Some(work) = self.works.get(i) else { return Ok(()) };
+        let found = self.daemon.as_ref().and_then(|d| d.queue.find(work.branch.as_str()));
+        match found {
+            Some(request) => self.input(Input::Withdraw { request, by: "person".to_owned() }).map(drop),
+            None => Ok(()),
+        }
+    }
+
+    fn garbage(&mut self) {
+        let payload = match self.rng.index(4) {
+            0 => "nonsense".to_owned(),
+            1 => r#"{"type":"ready_to_merge","merge_info":{"agent":"roy"}}"#.to_owned(),
+            2 => json!({"type": "ready_to_merge", "merge_info":
+                {"agent": "roy", "branch": "roy/x", "requirement": "X", "target": "elsewhere"}})
+            .to_string(),
+            _ => json!({"type": "withdraw", "merge_info": {"agent": "roy", "branch": "nobody/nothing"}})
+                .to_string(),
+        };
+        self.publish("work.integration.roy".to_owned(), payload);
+    }
+
+    fn publish(&mut self, subject: String, payload: String) {
+        self.stream.push(Message {
+            subject,
+            payload: payload.into_bytes(),
+            published: Millis(self.now),
+            acked: false,
+        });
+        let seq = u64::try_from(self.stream.len()).unwrap_or(u64::MAX);
+        let ms = if self.rng.chance(80) { self.rng.range(0, 20) } else { self.rng.range(0, 20_000) };
+        self.after(ms, Happening::Deliver { seq });
+    }
+
+    /// Agents read the events about their work, and some mend what failed.
+    pub(crate) fn react_to(&mut self, step: &Step) {
+        for projected in &step.events {
+            let (EventBody::MergeFailed(_), Some(about)) = (&projected.event.body, &projected.event.about)
+            else {
+                continue;
+            };
+            let found = self.works.iter().position(|w| w.branch == about.branch && w.attempts < ATTEMPTS);
+            if let Some(i) = found.filter(|_| self.rng.chance(60)) {
+                self.works.iter_mut().skip(i).take(1).for_each(|w| w.attempts += 1);
+                let ms = self.rng.range(500, 30_000);
+                self.after(ms, Happening::Act(Act::Mend(i)));
+            }
+        }
+    }
+}
