@@ -120,8 +120,8 @@ impl CliError {
 fn nats_next(error: &BusError) -> Vec<String> {
     match error {
         BusError::Unreachable { .. } => vec![
-            "yardmaster serve --remote URL-OR-PATH      # starts a server of its own".to_owned(),
-            "yardmaster --nats-url nats://HOST:4222 …   # or NATS_URL, for one that runs".to_owned(),
+            "yardmaster serve --remote URL-OR-PATH".to_owned(),
+            "export NATS_URL=nats://HOST:4222".to_owned(),
         ],
         _ => Vec::new(),
     }

@@ -8,6 +8,8 @@ mod demo;
 mod error;
 mod exit;
 mod follow;
+#[cfg(test)]
+mod looks;
 mod screen;
 mod signals;
 mod story;

@@ -1,5 +1,6 @@
 //! How one request is told to people: what became of it, what shows that, and what mends it.
 
+use anstream::adapter::strip_str;
 use yardmaster_protocol::{Blame, Evidence, Failure, RequestView};
 
 use crate::screen::{Line, style, wrap};
@@ -58,6 +59,7 @@ fn evidence(evidence: &Evidence, width: usize) -> Vec<Line> {
         lines.push(field("log", Line::plain(format!("yardmaster logs {log}"))));
     }
     if let Some(tail) = &evidence.log_tail {
+        let tail = strip_str(tail).to_string();
         let tail: Vec<&str> = tail.lines().filter(|l| !l.trim().is_empty()).collect();
         let last = tail.iter().skip(tail.len().saturating_sub(LOG_LINES));
         lines.extend(last.map(|l| Line::styled(style::DIM, "  │ ").text(l).cut(width)));

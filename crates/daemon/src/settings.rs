@@ -312,7 +312,7 @@ impl Raw {
                 token: self.nats.token,
                 replicas: self.nats.replicas,
             },
-            remote: self.repo.remote.unwrap_or_default(),
+            remote: self.repo.remote.as_deref().map(located).unwrap_or_default(),
             poll,
             slots: self.runner.slots,
             pass_env: self.runner.pass_env,
@@ -348,6 +348,14 @@ impl Raw {
         }
         Some(policy)
     }
+}
+
+/// A path as seen from everywhere: the state directory is found by it, and `r.git` is another repository in
+/// another directory.
+fn located(remote: &str) -> String {
+    let path = std::path::Path::new(remote);
+    let found = path.is_dir().then(|| path.canonicalize().ok()).flatten();
+    found.and_then(|path| path.to_str().map(str::to_owned)).unwrap_or_else(|| remote.to_owned())
 }
 
 fn gate(raw: &RawGate, problems: &mut Vec<String>) -> GateRule {

@@ -11,7 +11,13 @@ pub fn start_logging(default: &str) {
     let started = if std::io::stderr().is_terminal() {
         log.with_target(false).compact().try_init()
     } else {
-        log.json().flatten_event(true).with_current_span(true).with_span_list(false).try_init()
+        // `target` is a branch here; two keys of one name are no JSON.
+        log.json()
+            .with_target(false)
+            .flatten_event(true)
+            .with_current_span(true)
+            .with_span_list(false)
+            .try_init()
     };
     // Only a second call fails, and then the log is on already.
     let _ = started;

@@ -78,16 +78,18 @@ fn without_times(mut queue: QueueReply) -> QueueReply {
 pub(crate) fn told(queue: &QueueReply, width: usize) -> Vec<Line> {
     let mut lines = status::targets(&queue.targets, width);
     lines.push(Line::new());
+    // One table, so that the columns of both parts stand below each other.
+    let mut rows = rows(queue.requests.iter().chain(queue.ended.iter().take(ENDED_SHOWN)), width);
+    let ended = rows.split_off((queue.requests.len() + 1).min(rows.len()));
     if queue.requests.is_empty() {
         lines.push(Line::styled(style::DIM, "  nothing is waiting"));
     } else {
-        lines.extend(rows(&queue.requests, width));
+        lines.extend(rows);
     }
-    if !queue.ended.is_empty() {
+    if !ended.is_empty() {
         lines.push(Line::new());
         lines.push(Line::styled(style::DIM, "  ended lately"));
-        let ended = &queue.ended[..queue.ended.len().min(ENDED_SHOWN)];
-        lines.extend(rows(ended, width).into_iter().skip(1));
+        lines.extend(ended);
     }
     match queue.pressure {
         Pressure::Steady => {}
@@ -103,7 +105,7 @@ fn advice(text: &str) -> Line {
     Line::styled(style::YELLOW, format!("  ⏸ {text}"))
 }
 
-fn rows(rows: &[RequestRow], width: usize) -> Vec<Line> {
+fn rows<'a>(rows: impl Iterator<Item = &'a RequestRow>, width: usize) -> Vec<Line> {
     let mut table = Table::new(&[
         Column::right("#"),
         Column::fixed("REQUEST"),

@@ -3,7 +3,7 @@ use yardmaster_protocol::{StatusReply, TargetView};
 use crate::connection::Connection;
 use crate::error::CliError;
 use crate::exit::Exit;
-use crate::screen::{self, Column, Line, Out, Table, style};
+use crate::screen::{self, Column, Line, Out, Table, style, wrap};
 use crate::{story, words};
 
 #[derive(Debug, clap::Args)]
@@ -30,7 +30,7 @@ pub(crate) async fn run(args: Args, out: Out) -> Result<Exit, CliError> {
     Ok(Exit::DONE)
 }
 
-fn told(status: &StatusReply, width: usize) -> Vec<Line> {
+pub(crate) fn told(status: &StatusReply, width: usize) -> Vec<Line> {
     let up = words::duration(status.uptime_s.saturating_mul(1_000));
     let head = Line::styled(style::BOLD, format!("yardmaster {}", status.version))
         .text(format!(" lands on {}", status.remote))
@@ -48,7 +48,7 @@ fn told(status: &StatusReply, width: usize) -> Vec<Line> {
     lines
 }
 
-/// A line for each target, and one more for what holds it.
+/// A line for each target, and below them why any of them is on hold.
 pub(crate) fn targets(targets: &[TargetView], width: usize) -> Vec<Line> {
     let mut table = Table::new(&[
         Column::elastic("TARGET", 8),
@@ -56,12 +56,12 @@ pub(crate) fn targets(targets: &[TargetView], width: usize) -> Vec<Line> {
         Column::right("PENDING"),
         Column::right("TESTING"),
         Column::right("WINDOW"),
-        Column::elastic("STATE", 10),
+        Column::fixed("STATE"),
     ]);
     for target in targets {
         let state = match &target.hold {
             None => Line::styled(style::GREEN, "✓ open"),
-            Some(why) => Line::styled(style::YELLOW, format!("⏸ on hold: {why}")),
+            Some(_) => Line::styled(style::YELLOW, "⏸ on hold"),
         };
         table.row([
             Line::styled(style::BOLD, target.target.as_str()),
@@ -72,5 +72,10 @@ pub(crate) fn targets(targets: &[TargetView], width: usize) -> Vec<Line> {
             state,
         ]);
     }
-    table.lines(width)
+    let mut lines = table.lines(width);
+    for (name, why) in targets.iter().filter_map(|t| Some((&t.target, t.hold.as_ref()?))) {
+        let parts = wrap(&format!("{name}: {why}"), width.saturating_sub(4));
+        lines.extend(parts.into_iter().map(|part| Line::styled(style::YELLOW, part).indented(4)));
+    }
+    lines
 }

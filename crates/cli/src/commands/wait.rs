@@ -43,14 +43,15 @@ pub(crate) async fn until_ended(
     let view = follow::to_the_end(client, what, longest, out).await?;
     let exit = Exit::of_request(&view).unwrap_or(Exit::UNEXPECTED);
     if out.json {
-        out.object(&Waited { ok: exit == Exit::DONE, error: error(&view), view: &view })?;
+        out.object(&object(&view))?;
     } else {
         out.lines(told(&view, screen::width()))?;
     }
     Ok(exit)
 }
 
-fn told(view: &RequestView, width: usize) -> Vec<Line> {
+/// What became of it.
+pub(crate) fn told(view: &RequestView, width: usize) -> Vec<Line> {
     let mut lines = vec![story::headline(view).cut(width)];
     if let Some(failure) = &view.failure {
         lines.extend(story::failure(failure, width.saturating_sub(2)).into_iter().map(|l| l.indented(2)));
@@ -58,7 +59,11 @@ fn told(view: &RequestView, width: usize) -> Vec<Line> {
     lines
 }
 
-/// The request as `status` gives it, and the error that it ended with.
+/// The request as `status` gives it, and the error that it ended with, as one value.
+pub(crate) fn object(view: &RequestView) -> impl Serialize + '_ {
+    Waited { ok: view.row.state == "landed", error: error(view), view }
+}
+
 #[derive(Serialize)]
 struct Waited<'a> {
     ok: bool,

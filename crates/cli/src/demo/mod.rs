@@ -43,9 +43,10 @@ impl Demo {
         let mut stage = Stage::open(out);
         stage.say(
             Line::styled(style::BOLD, "yardmaster demo")
-                .text(" · a real git remote, a real NATS server, real agents and tests, all in ")
-                .add(style::DIM, place.dir().to_string_lossy()),
+                .text(" · real git, a real NATS server, real agents and tests"),
         );
+        let kept = if keep.is_some() { "kept" } else { "gone afterwards" };
+        stage.say(Line::styled(style::DIM, format!("  everything is in {}, {kept}", place.dir().display())));
         place.make_remote().await?;
         stage.say(Line::styled(
             style::DIM,

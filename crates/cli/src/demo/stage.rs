@@ -110,11 +110,20 @@ impl Stage {
     }
 
     fn picture(&self, width: usize) -> Vec<Line> {
-        let mut lines = vec![Line::new()];
+        let mut lines = vec![Line::new(), self.headline()];
         lines.extend(self.table().lines(width));
         lines.push(Line::new());
         lines.extend(self.lately.iter().cloned());
         lines
+    }
+
+    fn headline(&self) -> Line {
+        let count = |state: &str| self.rows.values().filter(|row| row.state == state).count();
+        Line::styled(style::BOLD, format!("  {:.1} s", self.elapsed().as_secs_f64()))
+            .add(style::GREEN, format!("  ✓ {} landed", count("landed")))
+            .add(style::RED, format!("  ✗ {} failed", count("failed")))
+            .add(style::BLUE, format!("  ● {} testing", count("testing")))
+            .add(style::DIM, format!("  {} gate runs so far", self.runs))
     }
 
     fn table(&self) -> Table {
@@ -134,7 +143,8 @@ impl Stage {
                 Line::styled(style::BOLD, row.request.to_string()),
                 Line::plain(row.branch.as_str()),
                 Line::styled(colour_of(system), system),
-                words::state(&row.state),
+                // The widest that is seen for long, so that the columns stand still.
+                words::state(&row.state).padded(10),
                 self.bar(row),
                 Line::styled(style::DIM, self.note(row)),
             ]);

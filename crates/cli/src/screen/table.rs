@@ -70,7 +70,7 @@ impl Table {
         std::iter::once(titles).chain(rows).map(draw).collect()
     }
 
-    /// The last columns give first.
+    /// Where there is no room, the widest of those that may be cut gives first.
     fn widths(&self, width: usize) -> Vec<usize> {
         let natural = |(i, column): (usize, &Column)| {
             let cells = self.rows.iter().filter_map(|row| row.get(i)).map(Line::width);
@@ -79,10 +79,12 @@ impl Table {
         let mut widths: Vec<usize> = self.columns.iter().enumerate().map(natural).collect();
         let taken = widths.iter().sum::<usize>() + INDENT + GAP * widths.len().saturating_sub(1);
         let mut over = taken.saturating_sub(width);
-        for (column, width) in self.columns.iter().zip(&mut widths).rev() {
-            let given = width.saturating_sub(column.least).min(over);
-            *width -= given;
-            over -= given;
+        while over > 0 {
+            let elastic =
+                widths.iter_mut().zip(&self.columns).filter(|(width, column)| **width > column.least);
+            let Some((widest, _)) = elastic.max_by_key(|(width, _)| **width) else { break };
+            *widest -= 1;
+            over -= 1;
         }
         widths
     }
