@@ -194,7 +194,7 @@ fn unreachable_body(message: String) -> ErrorBody {
         code: ServiceErrorCode::Unreachable,
         message,
         retryable: true,
-        next: vec!["yardmaster doctor".into(), "yardmaster serve".into()],
+        next: vec!["yardmaster serve --remote URL-OR-PATH".into()],
     }
 }
 
@@ -203,7 +203,7 @@ fn unexpected(verb: &str, error: &serde_json::Error) -> ErrorBody {
         code: ServiceErrorCode::Unexpected,
         message: format!("the answer to `{verb}` is not what this version understands: {error}"),
         retryable: false,
-        next: vec!["yardmaster doctor".into()],
+        next: vec!["yardmaster --version".into()],
     }
 }
 

@@ -1,4 +1,4 @@
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 use yardmaster_bus::BusError;
@@ -24,7 +24,7 @@ pub(crate) enum CliError {
     #[error("{0}")]
     Usage(String),
     /// A file that was named cannot be used.
-    #[error("cannot read {}: {why}", path.display())]
+    #[error("cannot read {}: {why}", shown(.path))]
     File { path: PathBuf, why: String },
     /// The demo did not come out as it should.
     #[error("{0}")]
@@ -47,6 +47,10 @@ impl From<SettingsError> for CliError {
     fn from(error: SettingsError) -> CliError {
         CliError::Serve(ServeError::Settings(error))
     }
+}
+
+fn shown(path: &Path) -> String {
+    if path == Path::new("-") { "stdin".to_owned() } else { path.display().to_string() }
 }
 
 fn nats_message(error: &BusError, source_of_url: &str) -> String {
@@ -90,7 +94,7 @@ impl CliError {
                 let (code, _) = of_bus(error);
                 (code, code == "unreachable", nats_next(error))
             }
-            CliError::Serve(error) => (of_serve(error).0, false, Vec::new()),
+            CliError::Serve(error) => (of_serve(error).0, false, serve_next(error)),
             CliError::Usage(_) => ("usage", false, vec!["yardmaster --help".to_owned()]),
             CliError::File { .. } => ("usage", false, Vec::new()),
             CliError::TimedOut { next, .. } => ("timed_out", true, next.clone()),
@@ -123,6 +127,19 @@ fn nats_next(error: &BusError) -> Vec<String> {
             "yardmaster serve --remote URL-OR-PATH".to_owned(),
             "export NATS_URL=nats://HOST:4222".to_owned(),
         ],
+        BusError::Denied { .. } => {
+            vec!["export NATS_TOKEN=…   # or NATS_USER and NATS_PASSWORD, or NATS_CREDS=FILE".to_owned()]
+        }
+        _ => Vec::new(),
+    }
+}
+
+fn serve_next(error: &ServeError) -> Vec<String> {
+    let export = |what: &str| vec![format!("export YARDMASTER__NATS__{what}")];
+    match error {
+        ServeError::Bus(BusError::Denied { .. }) => {
+            export("TOKEN=…   # or …__USER and …__PASSWORD, or …__CREDENTIALS=FILE")
+        }
         _ => Vec::new(),
     }
 }

@@ -14,8 +14,8 @@ const ASK_AGAIN: Duration = Duration::from_secs(10);
 const FRAME: Duration = Duration::from_millis(100);
 const SPINNER: [&str; 8] = ["⣾", "⣽", "⣻", "⢿", "⡿", "⣟", "⣯", "⣷"];
 
-/// Follows a request until it ends. Listens first and asks then: what happens in between is seen twice
-/// and never missed.
+/// Follows a request until it ends. Asks, so that what cannot be is said at once; listens; and asks again:
+/// what happens in between is seen twice and never missed.
 pub(crate) async fn to_the_end(
     client: &Client,
     what: &str,
@@ -24,9 +24,9 @@ pub(crate) async fn to_the_end(
 ) -> Result<RequestView, CliError> {
     let started = Instant::now();
     let deadline = longest.map(|longest| tokio::time::Instant::now() + longest);
+    let id = client.request_status(what).await?.row.request;
     let mut events = client.events(EventStart::New).await?;
-    let mut view = client.request_status(what).await?;
-    let id = view.row.request;
+    let mut view = client.request_status(&id.to_string()).await?;
     let mut progress = Progress::start(out, &view);
     let mut ask = interval(ASK_AGAIN);
     ask.set_missed_tick_behavior(MissedTickBehavior::Delay);

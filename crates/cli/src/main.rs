@@ -57,6 +57,9 @@ fn ended(out: Out, done: Result<Exit, CliError>) -> ExitCode {
     if error.is_broken_pipe() {
         return ExitCode::SUCCESS;
     }
+    if matches!(error, CliError::Interrupted) {
+        return ExitCode::from(error.exit().0);
+    }
     let mut stderr = anstream::stderr().lock();
     if out.json {
         // Where even this cannot be written, the exit code has to do.

@@ -100,7 +100,7 @@ fn numbered(number: usize, step: &str, width: usize) -> Vec<Line> {
 pub(crate) fn request(view: &RequestView, width: usize) -> Vec<Line> {
     let row = &view.row;
     let mut lines = vec![headline(view)];
-    let mut add = |name: &str, value: String| lines.push(wide_field(name, Line::plain(value)).cut(width));
+    let mut add = |name: &str, value: String| lines.extend(wide_field(name, &value, width));
     add("agent", format!("{} for {}", row.agent, row.requirement));
     add("target", view.target.to_string());
     if let Some(head) = view.head {
@@ -133,6 +133,8 @@ pub(crate) fn request(view: &RequestView, width: usize) -> Vec<Line> {
     lines
 }
 
-fn wide_field(name: &str, value: Line) -> Line {
-    Line::styled(style::DIM, format!("  {name:<10}")).join(value)
+fn wide_field(name: &str, value: &str, width: usize) -> Vec<Line> {
+    let lead = |i: usize| if i == 0 { format!("  {name:<10}") } else { " ".repeat(12) };
+    let parts = wrap(value, width.saturating_sub(12));
+    parts.into_iter().enumerate().map(|(i, part)| Line::styled(style::DIM, lead(i)).text(part)).collect()
 }

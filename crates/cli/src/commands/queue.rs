@@ -38,8 +38,8 @@ pub(crate) async fn run(args: Args, out: Out) -> Result<Exit, CliError> {
 }
 
 async fn watch(client: &Client, out: Out) -> Result<Exit, CliError> {
-    let mut events = client.events(EventStart::New).await?;
     let mut last = client.queue().await?;
+    let mut events = client.events(EventStart::New).await?;
     let mut live = out.is_live().then(Live::stdout);
     match &mut live {
         Some(live) => live.draw(told(&last, screen::width())),

@@ -130,7 +130,7 @@ impl Stage {
         let mut table = Table::new(&[
             Column::right("#"),
             Column::fixed("REQUEST"),
-            Column::elastic("BRANCH", 12),
+            Column::elastic("BRANCH", 20),
             Column::fixed("SYSTEM"),
             Column::fixed("STATE"),
             Column::fixed("TESTED"),
@@ -142,7 +142,7 @@ impl Stage {
                 Line::plain(row.position.map(|p| p.to_string()).unwrap_or_default()),
                 Line::styled(style::BOLD, row.request.to_string()),
                 Line::plain(row.branch.as_str()),
-                Line::styled(colour_of(system), system),
+                Line::styled(colour_of(system), if system == "infrastructure" { "infra" } else { system }),
                 // The widest that is seen for long, so that the columns stand still.
                 words::state(&row.state).padded(10),
                 self.bar(row),
