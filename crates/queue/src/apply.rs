@@ -50,7 +50,7 @@ impl Queue {
             Fact::TargetSeen { .. } => self.target_seen(at, fact),
             Fact::RemoteLost { why } => {
                 self.remote_lost = Some(why.clone());
-                let why = format!("the remote does not answer, nothing is decided until it does: {why}");
+                let why = format!("nothing is decided until the remote answers: {why}");
                 Some(Caused::notice(at, EventBody::Stalled, why, "remote"))
             }
             Fact::RemoteBack => {
@@ -170,7 +170,10 @@ impl Queue {
                 );
                 Some(Caused::notice(at, EventBody::Stalled, why, "target"))
             }
-            (_, Err(why)) if was_usable => Some(Caused::notice(at, EventBody::Stalled, why.clone(), "gate")),
+            (_, Err(why)) if was_usable => {
+                let why = format!("nothing lands on `{name}` until its gate can be read: {why}");
+                Some(Caused::notice(at, EventBody::Stalled, why, "gate"))
+            }
             (_, Ok(_)) if !was_usable => {
                 Some(Caused::notice(at, EventBody::Resumed, "the gate can be read again".to_owned(), "gate"))
             }

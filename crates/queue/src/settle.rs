@@ -243,7 +243,9 @@ impl Act<'_> {
         for name in names {
             let walk = self.walk(&name);
             for place in walk.iter().flat_map(|w| &w.places) {
-                changed.push((place.request, self.queue.blockers_in_stack(&name, place)));
+                if !self.queue.is_being_probed(&name, walk.as_ref(), place) {
+                    changed.push((place.request, self.queue.blockers_in_stack(&name, place)));
+                }
             }
         }
         let waiting = self
@@ -278,6 +280,14 @@ impl Walk {
 }
 
 impl Queue {
+    /// Whether it will soon show who a conflict is with: the tip itself, or somebody ahead.
+    fn is_being_probed(&self, name: &BranchName, walk: Option<&Walk>, place: &Place) -> bool {
+        let (Some(walk), Some(target)) = (walk, self.targets.get(name)) else { return false };
+        place.standing == Standing::Conflict
+            && self.pending_needs(place.request).is_empty()
+            && !target.assemblies.contains_key(&(walk.tip, place.request))
+    }
+
     fn blockers_in_stack(&self, name: &BranchName, place: &Place) -> Vec<Blocker> {
         match &place.standing {
             Standing::Without(_) => self.blockers_of_dependent(place.request),
