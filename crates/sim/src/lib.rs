@@ -13,9 +13,12 @@ mod outside;
 mod populate;
 mod remote;
 mod rng;
+pub mod story;
+mod tell;
 mod violation;
 mod work;
 mod world;
 
 pub use history::{History, Outcome, run};
+pub use tell::tell;
 pub use violation::Violation;
