@@ -72,11 +72,11 @@ impl Git {
             return format!("no answer in time (the limit is {} s)", self.net_timeout.as_secs_f32());
         }
         let text = String::from_utf8_lossy(&done.stderr);
-        let text = text.trim();
+        let text = without_boilerplate(text.trim());
         if text.is_empty() {
             return format!("exit code {}", done.status.and_then(|s| s.code()).unwrap_or(-1));
         }
-        cut(text, 2_000)
+        cut(&text, 2_000)
     }
 
     pub(crate) fn failed<S: AsRef<OsStr>>(&self, args: &[S], done: &Finished) -> GitError {
@@ -102,6 +102,18 @@ impl Git {
 }
 
 /// The first `bytes` of a text, whole characters only.
+/// Git ends its words about any trouble with a remote in the same three lines, which say nothing.
+fn without_boilerplate(text: &str) -> String {
+    const SAME: [&str; 3] = [
+        "fatal: Could not read from remote repository.",
+        "Please make sure you have the correct access rights",
+        "and the repository exists.",
+    ];
+    let told: Vec<&str> =
+        text.lines().filter(|l| !SAME.contains(&l.trim()) && !l.trim().is_empty()).collect();
+    if told.is_empty() { text.to_owned() } else { told.join("\n") }
+}
+
 pub(crate) fn cut(text: &str, bytes: usize) -> String {
     match text.char_indices().map(|(i, _)| i).take_while(|i| *i <= bytes).last() {
         Some(end) if text.len() > bytes => format!("{}…", &text[..end]),
