@@ -51,7 +51,7 @@ pub enum ServeError {
     #[error("failed to {0}")]
     Append(#[from] AppendError),
     /// The repository cannot be used.
-    #[error("the repository cannot be used: {0}")]
+    #[error("the repository cannot be used: {0}{hint}", hint = hint(.0))]
     Git(#[from] GitError),
     /// The runners' place cannot be used.
     #[error("failed to {0}")]
@@ -76,4 +76,14 @@ pub enum ServeError {
         /// What is wrong.
         why: String,
     },
+}
+
+/// What to do where git's own words do not say it.
+fn hint(error: &GitError) -> &'static str {
+    match error {
+        GitError::Unreachable { .. } => {
+            "\n  check the address (--remote), and that this user may read and push there"
+        }
+        _ => "",
+    }
 }

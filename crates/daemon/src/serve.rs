@@ -13,6 +13,7 @@ use yardmaster_runner::LogStore;
 
 use crate::engine::{Engine, HAPPENINGS_WAITING, Happening, Start};
 use crate::outbox::{Outbox, Outgoing};
+use crate::remote::RemoteReport;
 use crate::settings::{CrossCheckSetting, Settings};
 use crate::shutdown::Shutdown;
 use crate::state_dir::StateDir;
@@ -79,12 +80,16 @@ async fn serve_on(
     bus.ensure_streams().await?;
     let mut journal = bus.journal().await?;
     let (queue, unpublished, facts_replayed) = recover(&bus, &mut journal).await?;
-    first_look(settings, &mirror, &queue).await?;
+    let first_looks = first_look(settings, &mirror, &queue).await?;
+    state.claim_for(&settings.remote)?;
     sweep_pins(&mirror, &queue).await?;
     bus.purge_jobs().await?;
     let lanes = crew::open_lanes(settings, state)?;
 
     let (sender, happenings) = mpsc::channel(HAPPENINGS_WAITING);
+    for look in first_looks {
+        let _ = sender.send(look).await;
+    }
     let mut outbox = Outbox::start(bus.clone());
     outbox.send(unpublished).await;
     let start = Start {
@@ -201,21 +206,32 @@ async fn recover(bus: &Bus, journal: &mut Journal) -> Result<(Queue, Vec<Outgoin
     Ok((queue, unpublished, facts))
 }
 
-/// Sees each target once, so that what cannot work is said before anything is consumed. A remote
-/// that is only silent is no reason not to start where work is waiting.
-async fn first_look(settings: &Settings, mirror: &Arc<Mirror>, queue: &Queue) -> Result<(), ServeError> {
+/// Sees each target once, so that what cannot work is said before anything is consumed; what was seen
+/// is what the engine begins with. A remote that is only silent is no reason not to start where it has
+/// been seen before.
+async fn first_look(
+    settings: &Settings,
+    mirror: &Arc<Mirror>,
+    queue: &Queue,
+) -> Result<Vec<Happening>, ServeError> {
+    let mut looks = Vec::new();
     for target in &settings.policy.targets {
-        let (at, of, known) = (Arc::clone(mirror), target.clone(), queue.tip(target));
-        let found = blocking(spawn_blocking(move || at.look(&of, known, &[])).await, mirror.path())?;
+        let (known, asked) = (queue.tip(target), queue.landing_commits(target));
+        let (at, of) = (Arc::clone(mirror), target.clone());
+        let found = blocking(spawn_blocking(move || at.look(&of, known, &asked)).await, mirror.path())?;
         match found {
-            Ok(sighting) => check_gate(settings, target, &sighting)?,
-            Err(why @ GitError::Unreachable { .. }) if queue.tip(target).is_some() => {
+            Ok(sighting) => {
+                check_gate(settings, target, &sighting)?;
+                let report = RemoteReport::Looked { known, found: Ok(sighting) };
+                looks.push(Happening::Remote(target.clone(), report));
+            }
+            Err(why @ GitError::Unreachable { .. }) if known.is_some() => {
                 tracing::error!(%why, %target, "the remote does not answer: the queue is held until it does");
             }
             Err(why) => return Err(why.into()),
         }
     }
-    Ok(())
+    Ok(looks)
 }
 
 fn check_gate(settings: &Settings, target: &BranchName, sighting: &Sighting) -> Result<(), ServeError> {

@@ -1,9 +1,9 @@
 use std::collections::BTreeSet;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use config::builder::DefaultState;
-use config::{Config, ConfigBuilder, Environment, File, FileFormat};
+use config::{Config, ConfigBuilder, ConfigError, Environment, File, FileFormat};
 use serde::Deserialize;
 use yardmaster_protocol::{BranchName, Gate, Requirement, parse_duration_ms};
 use yardmaster_queue::{ChangelogPolicy, GateRule, Policy};
@@ -231,8 +231,9 @@ impl Settings {
     }
 
     fn of(layers: Layers, flags: &Flags) -> Result<Settings, SettingsError> {
+        let file = flags.config.as_deref().unwrap_or(Path::new(DEFAULT_FILE));
         let raw = read(layers, flags)
-            .map_err(|e| SettingsError { problems: vec![e.to_string().trim_end().to_owned()] })?;
+            .map_err(|e| SettingsError { problems: vec![told(&e, file).trim_end().to_owned()] })?;
         let mut problems = Vec::new();
         let settings = raw.checked(&mut problems);
         match settings {
@@ -265,7 +266,7 @@ fn outer_layers(flags: &Flags) -> Layers {
     layers.add_source(environment)
 }
 
-fn read(layers: Layers, flags: &Flags) -> Result<Raw, config::ConfigError> {
+fn read(layers: Layers, flags: &Flags) -> Result<Raw, ConfigError> {
     let path = |p: &Option<PathBuf>| p.as_ref().map(|p| p.to_string_lossy().into_owned());
     layers
         .set_override_option("nats.url", flags.nats_url.clone())?
@@ -277,6 +278,25 @@ fn read(layers: Layers, flags: &Flags) -> Result<Raw, config::ConfigError> {
         .set_override_option("name", flags.name.clone())?
         .build()?
         .try_deserialize()
+}
+
+/// What the layers could not be read for. Where a path is told it is the one that was given, and not one
+/// relative to somewhere.
+fn told(error: &ConfigError, file: &Path) -> String {
+    match error {
+        ConfigError::FileParse { cause, .. } => format!("{}: {cause}", file.display()),
+        ConfigError::Type { origin, unexpected, expected, key } => {
+            let key = key.as_deref().unwrap_or("the whole");
+            let origin = match origin.as_deref() {
+                Some("the environment") => " (from the environment)".to_owned(),
+                Some(_) => format!(" (from {})", file.display()),
+                None => String::new(),
+            };
+            format!("`{key}` is {unexpected}, but must be {expected}{origin}")
+        }
+        ConfigError::At { error, key: Some(key), .. } => format!("under `{key}`: {error}"),
+        other => other.to_string(),
+    }
 }
 
 impl Raw {
@@ -334,18 +354,19 @@ impl Raw {
         };
         let target = branch("repo.target", &self.repo.target);
         let others: Vec<_> = self.repo.targets.iter().filter_map(|t| branch("repo.targets", t)).collect();
+        let gate = gate(&self.gate, problems);
+        let ageing = duration("queue.ageing", &self.queue.ageing, problems);
+        let kept = if self.changelog.enabled { changelog(&self.changelog, problems) } else { None };
         let mut policy = Policy::new(target?);
         policy.targets.extend(others.into_iter().collect::<BTreeSet<_>>());
-        policy.gate = gate(&self.gate, problems);
+        policy.gate = gate;
         policy.window_max = self.queue.window_max.unwrap_or(self.runner.slots.max(2)).max(1);
         policy.window_min = self.queue.window_min.unwrap_or(self.runner.slots).clamp(1, policy.window_max);
-        policy.ageing_ms = millis(duration("queue.ageing", &self.queue.ageing, problems)).max(1_000);
+        policy.ageing_ms = millis(ageing).max(1_000);
         policy.max_pending = self.queue.max_pending.max(1);
         policy.max_lost_runs = self.queue.max_lost_runs.max(1);
         policy.bind_agent_to_subject = self.auth.bind_agent_to_subject;
-        if self.changelog.enabled {
-            policy.changelog = changelog(&self.changelog, problems);
-        }
+        policy.changelog = kept;
         Some(policy)
     }
 }

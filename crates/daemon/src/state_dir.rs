@@ -40,21 +40,24 @@ impl StateDir {
             Err(TryLockError::Error(e)) => return Err(refused(e)),
         }
         let dir = StateDir { path, _lock: lock };
-        dir.claim_for(remote)?;
-        Ok(dir)
+        match fs::read_to_string(dir.claim()) {
+            Ok(found) if found != remote => {
+                Err(ServeError::OtherRemote { path: dir.path, found, wanted: remote.to_owned() })
+            }
+            Ok(_) | Err(_) => Ok(dir),
+        }
     }
 
-    fn claim_for(&self, remote: &str) -> Result<(), ServeError> {
-        let file = self.path.join("remote");
+    fn claim(&self) -> PathBuf {
+        self.path.join("remote")
+    }
+
+    /// From now on the directory is for `remote` alone. To be called once the remote has answered: a
+    /// mistyped one must not keep the right one out.
+    pub(crate) fn claim_for(&self, remote: &str) -> Result<(), ServeError> {
         let refused =
             |e: std::io::Error| ServeError::StateDir { path: self.path.clone(), why: e.to_string() };
-        match fs::read_to_string(&file) {
-            Ok(found) if found == remote => Ok(()),
-            Ok(found) => {
-                Err(ServeError::OtherRemote { path: self.path.clone(), found, wanted: remote.to_owned() })
-            }
-            Err(_) => fs::write(&file, remote).map_err(refused),
-        }
+        fs::write(self.claim(), remote).map_err(refused)
     }
 
     pub(crate) fn path(&self) -> &Path {
