@@ -1,3 +1,16 @@
 //! The house end to end.
 
+mod announced;
+mod arrows;
+mod bad_input;
+mod bad_start;
+mod changelog;
+mod crash;
+mod custody;
+mod depend;
 mod landing;
+mod push;
+mod remote_away;
+mod schemas;
+mod stop;
+mod wire;

@@ -1,3 +1,4 @@
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
 use futures_util::StreamExt as _;
@@ -6,24 +7,57 @@ use tokio::sync::watch;
 
 use crate::PATIENCE;
 
+/// One message as it came.
+#[derive(Debug, Clone)]
+pub struct Message {
+    /// `work.releases.…`.
+    pub subject: String,
+    /// The first value of each header.
+    pub headers: BTreeMap<String, String>,
+    /// What it says.
+    pub event: Value,
+}
+
+impl Message {
+    /// Reads what NATS delivered.
+    ///
+    /// # Panics
+    /// When it is not JSON.
+    pub fn of(subject: &str, headers: Option<&async_nats::HeaderMap>, payload: &[u8]) -> Message {
+        let first = |(name, values): (&async_nats::HeaderName, &Vec<async_nats::HeaderValue>)| {
+            Some((name.to_string(), values.first()?.to_string()))
+        };
+        Message {
+            subject: subject.to_owned(),
+            headers: headers.map(|h| h.iter().filter_map(first).collect()).unwrap_or_default(),
+            event: serde_json::from_slice(payload).expect("events are JSON"),
+        }
+    }
+}
+
 /// Everything that was published on `work.releases.*`, in order.
 #[derive(Debug, Clone)]
 pub struct Events {
-    seen: Arc<Mutex<Vec<Value>>>,
+    seen: Arc<Mutex<Vec<Message>>>,
     count: watch::Receiver<usize>,
 }
 
 impl Events {
-    /// Listens from now on.
+    /// Listens to all events from now on.
     pub async fn listen(nats: &async_nats::Client) -> Events {
-        let mut subscription = nats.subscribe("work.releases.*").await.expect("subscribed");
+        Events::listen_to(nats, "work.releases.*").await
+    }
+
+    /// Listens to a subject from now on.
+    pub async fn listen_to(nats: &async_nats::Client, subject: &'static str) -> Events {
+        let mut subscription = nats.subscribe(subject).await.expect("subscribed");
         nats.flush().await.expect("flushed");
         let seen = Arc::new(Mutex::new(Vec::new()));
         let (counted, count) = watch::channel(0);
         let kept = Arc::clone(&seen);
         tokio::spawn(async move {
             while let Some(message) = subscription.next().await {
-                let event: Value = serde_json::from_slice(&message.payload).expect("events are JSON");
+                let event = Message::of(&message.subject, message.headers.as_ref(), &message.payload);
                 let total = {
                     let mut kept = kept.lock().expect("nobody panics here");
                     kept.push(event);
@@ -37,6 +71,11 @@ impl Events {
 
     /// All of them.
     pub fn all(&self) -> Vec<Value> {
+        self.messages().into_iter().map(|m| m.event).collect()
+    }
+
+    /// All of them, with their headers.
+    pub fn messages(&self) -> Vec<Message> {
         self.seen.lock().expect("nobody panics here").clone()
     }
 

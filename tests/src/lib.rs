@@ -3,13 +3,21 @@
 
 mod daemon;
 mod events;
+mod gate;
 mod house;
+mod ledger;
+mod refused;
 mod remote;
+mod server;
 
 pub use daemon::{Daemon, yardmaster};
-pub use events::Events;
-pub use house::{House, announcement};
+pub use events::{Events, Message};
+pub use gate::{GateKeeper, Run, make_pipe};
+pub use house::{House, PROJECT, announcement};
+pub use ledger::Ledger;
+pub use refused::Refused;
 pub use remote::{Change, Remote};
+pub use server::PlainServer;
 
 /// How long anything may take that should take a moment; generous, for machines that are busy.
 pub const PATIENCE: std::time::Duration = std::time::Duration::from_secs(60);
