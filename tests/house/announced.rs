@@ -94,7 +94,10 @@ async fn what_was_withdrawn_can_be_announced_again() {
     gate.run_of("r2").await.green();
     let complete = house.events.of_type("ann/one", "complete").await;
     assert_eq!(complete["request"], "r2");
-    assert_eq!(house.events.of("ann/one"), ["queued", "testing", "withdrawn", "queued", "testing", "complete"]);
+    assert_eq!(
+        house.events.of("ann/one"),
+        ["queued", "testing", "withdrawn", "queued", "testing", "complete"]
+    );
     house.stop().await;
     house.check().await;
 }

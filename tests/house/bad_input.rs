@@ -57,7 +57,8 @@ async fn messages_that_cannot_be_understood_are_answered_and_ended() {
         assert_eq!(event["payload"], json!(shown));
         assert_eq!(event["subject"], "work.integration.roy");
     }
-    let told: Vec<String> = rejected.iter().map(|e| format!("{}: {}", e["why"]["code"], e["why"]["message"])).collect();
+    let told: Vec<String> =
+        rejected.iter().map(|e| format!("{}: {}", e["why"]["code"], e["why"]["message"])).collect();
     insta::assert_snapshot!(told.join("\n"));
 }
 
@@ -68,11 +69,19 @@ async fn branches_that_cannot_be_merged_fail_with_what_mends_them() {
     house.branch("ann/moved", &[("moved.txt", "1\n")]);
     let announced = house.remote.head("ann/moved");
     house.branch("ann/moved", &[("moved.txt", "2\n")]);
-    house.remote.commit(&Change { branch: "ann/stranger", from: None, files: &[("README", Some("other\n"))] });
+    house.remote.commit(&Change {
+        branch: "ann/stranger",
+        from: None,
+        files: &[("README", Some("other\n"))],
+    });
     house.branch("ann/clash", &[("README", "mine\n")]);
     house.branch("ann/red", &[("red", "")]);
     house.remote.git(&["branch", "ann/empty", "main"]);
-    house.remote.commit(&Change { branch: "main", from: Some("main"), files: &[("README", Some("theirs\n"))] });
+    house.remote.commit(&Change {
+        branch: "main",
+        from: Some("main"),
+        files: &[("README", Some("theirs\n"))],
+    });
     let tip = house.remote.head("main");
     house.start(&[]).await;
     house.announce("ann", "ann/missing").await;
@@ -122,7 +131,12 @@ async fn a_gate_that_never_ends_is_timed_out_and_killed() {
     house.announce("ann", "ann/one").await;
     let event = house.events.end_of("ann/one").await;
     assert_eq!(event["cause"], "gate_timeout", "{event}");
-    assert_eq!(house.processes().iter().filter(|p| p.contains("sleep")).count(), 0, "{:?}", house.processes());
+    assert_eq!(
+        house.processes().iter().filter(|p| p.contains("sleep")).count(),
+        0,
+        "{:?}",
+        house.processes()
+    );
     house.stop().await;
     house.check().await;
 }

@@ -56,7 +56,11 @@ async fn a_gate_file_that_is_broken() {
     let house = House::build_with(&[(".yardmaster.toml", "[gate]\nrun = \"make test\n")]).await;
     let mut texts = vec![told(&house, &[], &[]).await];
     for text in ["[gate]\n", "[gate]\ncommand = \"make test\"\n", "[gates]\n"] {
-        house.remote.commit(&Change { branch: "main", from: Some("main"), files: &[(".yardmaster.toml", Some(text))] });
+        house.remote.commit(&Change {
+            branch: "main",
+            from: Some("main"),
+            files: &[(".yardmaster.toml", Some(text))],
+        });
         texts.push(told(&house, &[], &[]).await);
     }
     insta::assert_snapshot!(texts.join("\n"));
@@ -95,7 +99,8 @@ async fn a_state_directory_of_another_remote() {
 async fn nobody_at_the_address_of_nats() {
     let house = House::build().await;
     // A port that was free a moment ago.
-    let port = std::net::TcpListener::bind("127.0.0.1:0").and_then(|l| l.local_addr()).expect("a port").port();
+    let port =
+        std::net::TcpListener::bind("127.0.0.1:0").and_then(|l| l.local_addr()).expect("a port").port();
     let url = format!("nats://127.0.0.1:{port}");
     insta::assert_snapshot!(told(&house, &["--nats-url", &url], &[]).await);
 }
@@ -109,13 +114,15 @@ async fn nats_that_asks_who_we_are() {
     let flags = ["--nats-url", server.url.as_str()];
     let nobody = told(&house, &flags, &[]).await;
     let wrong =
-        told(&house, &flags, &[("YARDMASTER__NATS__USER", "roy"), ("YARDMASTER__NATS__PASSWORD", "wrong")]).await;
+        told(&house, &flags, &[("YARDMASTER__NATS__USER", "roy"), ("YARDMASTER__NATS__PASSWORD", "wrong")])
+            .await;
     assert!(!wrong.contains("secret"), "{wrong}");
     let half = told(&house, &flags, &[("YARDMASTER__NATS__USER", "roy")]).await;
     let missing = house.dir.path().join("none.creds").to_string_lossy().into_owned();
     let no_file = told(&house, &flags, &[("YARDMASTER__NATS__CREDENTIALS", &missing)]).await;
     insta::assert_snapshot!([nobody, wrong, half, no_file].join("\n"));
-    let mut daemon = house.launch_with(&flags, &[("YARDMASTER__NATS__USER", "roy"), ("YARDMASTER__NATS__PASSWORD", "secret")]);
+    let mut daemon = house
+        .launch_with(&flags, &[("YARDMASTER__NATS__USER", "roy"), ("YARDMASTER__NATS__PASSWORD", "secret")]);
     daemon.ready().await;
     assert!(!daemon.log().contains("secret"), "{}", daemon.log());
     assert_eq!(daemon.stop().await, Some(0));
@@ -187,7 +194,9 @@ async fn a_configuration_file_that_cannot_be_used() {
     let mut texts = vec![told(&house, &["--config", &path], &[]).await];
     let several = "[repo]\ntarget = \"a..b\"\npoll = \"soon\"\n[nats]\nreplicas = 2\nuser = \"roy\"\n\
                    [runner]\nslots = 0\n[git]\ncross_check = \"maybe\"\n[changelog]\nenabled = true\npath = \"../x\"\n";
-    for text in ["[repo]\nremote = \"x\n", "[runner]\nslots = \"many\"\n", "[repo]\nremoet = \"x\"\n", several] {
+    for text in
+        ["[repo]\nremote = \"x\n", "[runner]\nslots = \"many\"\n", "[repo]\nremoet = \"x\"\n", several]
+    {
         fs::write(&file, text).expect("written");
         texts.push(told(&house, &["--config", &path], &[]).await);
     }

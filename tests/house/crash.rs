@@ -57,7 +57,9 @@ async fn a_nats_server_that_is_killed_under_load_loses_and_doubles_nothing() {
         house.branch(branch, &[(branch, "x\n")]);
     }
     house.start(&["--slots", "2"]).await;
-    let bus = Bus::connect(BusOptions { url: house.url.clone(), ..BusOptions::default() }).await.expect("connected");
+    let bus = Bus::connect(BusOptions { url: house.url.clone(), ..BusOptions::default() })
+        .await
+        .expect("connected");
     let mut stream = bus.client().events(EventStart::All).await.expect("a stream");
     for (n, branch) in branches.iter().enumerate() {
         let message = announcement("ann", branch, &json!({})).to_string();
@@ -70,7 +72,9 @@ async fn a_nats_server_that_is_killed_under_load_loses_and_doubles_nothing() {
     let mut landed = 0;
     while landed < branches.len() {
         let next = tokio::time::timeout(yardmaster_tests::PATIENCE, stream.next()).await;
-        let event = next.unwrap_or_else(|_| panic!("{landed} landed and no more:\n{}", house.log())).expect("an event");
+        let event = next
+            .unwrap_or_else(|_| panic!("{landed} landed and no more:\n{}", house.log()))
+            .expect("an event");
         assert_ne!(event.payload["type"], "merge_failed", "{}", event.payload);
         landed += usize::from(event.payload["type"] == "merge_complete");
     }

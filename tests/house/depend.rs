@@ -19,7 +19,8 @@ async fn dependencies_land_first_whatever_the_order_of_announcement() {
     for name in ["ann/a", "ann/b", "ann/c"] {
         assert_eq!(house.events.end_of(name).await["type"], "merge_complete", "{name}");
     }
-    let merges = ["work on main", "Merge REQ-ann/a from ann", "Merge REQ-ann/b from ann", "Merge REQ-ann/c from ann"];
+    let merges =
+        ["work on main", "Merge REQ-ann/a from ann", "Merge REQ-ann/b from ann", "Merge REQ-ann/c from ann"];
     assert_eq!(house.remote.history(), merges);
     house.stop().await;
     house.check().await;
@@ -86,7 +87,10 @@ async fn a_cycle_waits_and_says_so_and_the_rest_goes_on() {
     house.announce_with("ann", "ann/b", &json!({"depends_on": ["ann/a"]})).await;
     house.announce("ann", "ann/c").await;
     let cycle = house.events.wait_for("cycle", |e| e["blockers"][0]["kind"] == "cycle").await;
-    assert_eq!(cycle["blockers"][0]["until"], "one of them is withdrawn and announced again without that dependency");
+    assert_eq!(
+        cycle["blockers"][0]["until"],
+        "one of them is withdrawn and announced again without that dependency"
+    );
     house.events.of_type("ann/c", "complete").await;
     // What the sentence says ends it.
     house.withdraw("ann", "ann/b").await;

@@ -23,12 +23,19 @@ async fn a_hotfix_that_is_pushed_under_a_running_gate_survives() {
     house.start_with(&[], &[("YARDMASTER__REPO__POLL", "10m")]).await;
     house.announce("ann", "ann/one").await;
     let first = gate.run_of("r1").await;
-    let hotfix =
-        house.remote.commit(&Change { branch: "main", from: Some("main"), files: &[("fix.txt", Some("!\n"))] });
+    let hotfix = house.remote.commit(&Change {
+        branch: "main",
+        from: Some("main"),
+        files: &[("fix.txt", Some("!\n"))],
+    });
     first.green();
     gate.run_of("r1").await.green();
     let complete = house.events.end_of("ann/one").await;
-    assert_eq!((&complete["type"], &complete["base"]), (&json!("merge_complete"), &json!(hotfix)), "{complete}");
+    assert_eq!(
+        (&complete["type"], &complete["base"]),
+        (&json!("merge_complete"), &json!(hotfix)),
+        "{complete}"
+    );
     assert_eq!(house.events.of("ann/one"), ["queued", "testing", "testing", "complete"]);
     assert_eq!(house.remote.git(&["rev-parse", "main^1"]), hotfix);
     assert_eq!(house.remote.file("main", "fix.txt").as_deref(), Some("!"));
@@ -106,7 +113,8 @@ async fn reached(house: &House, name: &str) -> (tokio::net::unix::pipe::Receiver
     make_pipe(&there);
     make_pipe(&on);
     hook(house, name, &format!("echo x > '{}'; read -r x < '{}'", there.display(), on.display()));
-    let there = tokio::net::unix::pipe::OpenOptions::new().read_write(true).open_receiver(&there).expect("opened");
+    let there =
+        tokio::net::unix::pipe::OpenOptions::new().read_write(true).open_receiver(&there).expect("opened");
     (there, on)
 }
 

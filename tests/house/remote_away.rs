@@ -33,7 +33,11 @@ async fn a_gate_that_breaks_on_main_is_told_and_waited_for() {
     house.start(&[]).await;
     let good = house.remote.file("main", ".yardmaster.toml").expect("a gate");
     let project = |text: &str| {
-        house.remote.commit(&Change { branch: "main", from: Some("main"), files: &[(".yardmaster.toml", Some(text))] })
+        house.remote.commit(&Change {
+            branch: "main",
+            from: Some("main"),
+            files: &[(".yardmaster.toml", Some(text))],
+        })
     };
     project("[gate\nrun = 1\n");
     let stalled = house.events.wait_for("stalled", |e| e["type"] == "stalled").await;
@@ -64,7 +68,11 @@ async fn a_main_that_was_rewritten_is_taken_as_it_is() {
     old.dead().await;
     gate.run_of("r2").await.green();
     let end = house.events.end_of("ann/two").await;
-    assert_eq!((end["type"].as_str(), end["base"].as_str()), (Some("merge_complete"), Some(first.as_str())), "{end}");
+    assert_eq!(
+        (end["type"].as_str(), end["base"].as_str()),
+        (Some("merge_complete"), Some(first.as_str())),
+        "{end}"
+    );
     assert_eq!(house.remote.git(&["rev-parse", "main^1"]), first);
     assert_eq!(house.stop().await, Some(0));
 }

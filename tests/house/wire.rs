@@ -19,7 +19,11 @@ async fn events_have_the_fields_and_headers_that_are_promised() {
     let mut headers = HeaderMap::new();
     headers.insert("traceparent", TRACE);
     let message = announcement("roy", "roy/one", &more).to_string();
-    house.nats.publish_with_headers("work.integration.roy", headers, message.into()).await.expect("published");
+    house
+        .nats
+        .publish_with_headers("work.integration.roy", headers, message.into())
+        .await
+        .expect("published");
     let complete = house.events.end_of("roy/one").await;
     house.announce("ann", "ann/two").await;
     house.events.end_of("ann/two").await;
@@ -34,7 +38,8 @@ async fn events_have_the_fields_and_headers_that_are_promised() {
         for field in ["type", "request", "agent", "branch", "requirement", "target", "time"] {
             assert!(event[field].is_string(), "{field} in {event}");
         }
-        let token = event["type"].as_str().and_then(|t| t.strip_prefix("merge_")).expect("a type of a request");
+        let token =
+            event["type"].as_str().and_then(|t| t.strip_prefix("merge_")).expect("a type of a request");
         assert_eq!(message.subject, format!("work.releases.{token}"));
         assert_eq!(header("ce-specversion"), Some("1.0"));
         assert_eq!(header("ce-id"), header("Nats-Msg-Id"));
@@ -47,7 +52,10 @@ async fn events_have_the_fields_and_headers_that_are_promised() {
     }
     let queued = house.events.of_type("roy/one", "queued").await;
     assert_eq!(queued["position"], 1);
-    assert_eq!(queued["declared_mismatch"], json!({"undeclared": ["api/two.rs"], "unchanged": ["ui/three.rs"]}));
+    assert_eq!(
+        queued["declared_mismatch"],
+        json!({"undeclared": ["api/two.rs"], "unchanged": ["ui/three.rs"]})
+    );
     assert_eq!(queued["extra"]["mood"], "good", "what is not known is passed on: {queued}");
     assert_eq!((&queued["head"], &queued["target"]), (&json!(head), &json!("main")));
     let testing = house.events.of_type("roy/one", "testing").await;
@@ -57,7 +65,23 @@ async fn events_have_the_fields_and_headers_that_are_promised() {
     assert_eq!(complete["gate"]["run"], testing["run"]);
     assert_eq!(complete["gate"]["reused"], false);
     assert!(complete["gate"]["seconds"].as_f64().is_some_and(|s| s > 0.0), "{complete}");
-    let fields: BTreeSet<&str> = complete.as_object().expect("an object").keys().map(String::as_str).collect();
-    let promised = ["agent", "base", "branch", "commit", "extra", "gate", "head", "request", "requirement", "seq", "target", "time", "tree", "type"];
+    let fields: BTreeSet<&str> =
+        complete.as_object().expect("an object").keys().map(String::as_str).collect();
+    let promised = [
+        "agent",
+        "base",
+        "branch",
+        "commit",
+        "extra",
+        "gate",
+        "head",
+        "request",
+        "requirement",
+        "seq",
+        "target",
+        "time",
+        "tree",
+        "type",
+    ];
     assert_eq!(fields, BTreeSet::from(promised));
 }

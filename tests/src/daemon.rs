@@ -85,7 +85,8 @@ impl Daemon {
     /// Waits for its end by itself and returns its exit code with everything that it printed.
     pub async fn ended(&mut self) -> (Option<i32>, String) {
         let status = tokio::time::timeout(PATIENCE, self.child.wait()).await;
-        let code = status.unwrap_or_else(|_| panic!("it does not end:\n{}", self.log())).expect("waited").code();
+        let code =
+            status.unwrap_or_else(|_| panic!("it does not end:\n{}", self.log())).expect("waited").code();
         let mut ready = self.ready.clone();
         // The sender goes when the last line has been read.
         while ready.changed().await.is_ok() {}

@@ -82,7 +82,8 @@ impl Events {
     /// Those of one branch, by type without `merge_`.
     pub fn of(&self, branch: &str) -> Vec<String> {
         let of_branch = |e: &Value| e["branch"] == branch;
-        let short = |e: &Value| e["type"].as_str().unwrap_or_default().trim_start_matches("merge_").to_owned();
+        let short =
+            |e: &Value| e["type"].as_str().unwrap_or_default().trim_start_matches("merge_").to_owned();
         self.all().iter().filter(|e| of_branch(e)).map(short).collect()
     }
 

@@ -73,7 +73,9 @@ impl GateKeeper {
             loop {
                 let taken = {
                     let mut runs = self.runs.lock().expect("nobody panics here");
-                    runs.iter_mut().find(|r| r.as_ref().is_some_and(|r| r.request == request)).and_then(Option::take)
+                    runs.iter_mut()
+                        .find(|r| r.as_ref().is_some_and(|r| r.request == request))
+                        .and_then(Option::take)
                 };
                 if let Some(run) = taken {
                     return run;
@@ -83,7 +85,9 @@ impl GateKeeper {
                 }
             }
         };
-        tokio::time::timeout(PATIENCE, look).await.unwrap_or_else(|_| panic!("no run of {request} has started"))
+        tokio::time::timeout(PATIENCE, look)
+            .await
+            .unwrap_or_else(|_| panic!("no run of {request} has started"))
     }
 
     /// How many runs have started so far, handed out or not.

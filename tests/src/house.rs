@@ -33,7 +33,8 @@ impl House {
     /// A house with a first commit on `main` and the gate `./gate.sh`, which is green unless a file `red` is
     /// there; no daemon yet.
     pub async fn build() -> House {
-        House::build_with(&[("gate.sh", GATE), (".yardmaster.toml", PROJECT), ("README", "a project\n")]).await
+        House::build_with(&[("gate.sh", GATE), (".yardmaster.toml", PROJECT), ("README", "a project\n")])
+            .await
     }
 
     /// A house whose gate asks the test for each verdict.
@@ -56,8 +57,9 @@ impl House {
     pub async fn empty() -> House {
         let dir = tempfile::tempdir().expect("a temporary directory");
         let binary = find(None, &[]).expect("a nats-server");
-        let server =
-            Embedded::start(&binary, &dir.path().join("nats"), EmbeddedOptions::default()).await.expect("it starts");
+        let server = Embedded::start(&binary, &dir.path().join("nats"), EmbeddedOptions::default())
+            .await
+            .expect("it starts");
         let url = server.url().to_owned();
         let nats = async_nats::ConnectOptions::new()
             .reconnect_delay_callback(|_| std::time::Duration::from_millis(20))
@@ -86,7 +88,8 @@ impl House {
         drop(server);
         let binary = find(None, &[]).expect("a nats-server");
         let options = EmbeddedOptions { port, ..EmbeddedOptions::default() };
-        let server = Embedded::start(&binary, &self.dir.path().join("nats"), options).await.expect("it starts again");
+        let server =
+            Embedded::start(&binary, &self.dir.path().join("nats"), options).await.expect("it starts again");
         self.server = Some(server);
     }
 

@@ -50,7 +50,11 @@ impl Ledger {
             let is_terminal = |e: &&Value| TERMINAL.iter().any(|t| e["type"] == *t);
             let ends = events.iter().filter(|e| is_terminal(e)).count();
             assert_eq!(ends, 1, "{request} has {ends} ends:\n{}", self.told());
-            assert!(events.last().is_some_and(is_terminal), "{request} goes on after its end:\n{}", self.told());
+            assert!(
+                events.last().is_some_and(is_terminal),
+                "{request} goes on after its end:\n{}",
+                self.told()
+            );
         }
     }
 

@@ -39,7 +39,7 @@ fn hide(text: &str) -> String {
         let is_port = i > 0 && out.ends_with("127.0.0.1:") && body.chars().all(|c| c.is_ascii_digit());
         let with = match body.len() {
             40 if hex => "[id]",
-            12 if hex => "[short id]",
+            10 | 12 if hex && body.contains(|c: char| c.is_ascii_digit()) => "[short id]",
             1.. if is_port => "[port]",
             _ => body,
         };
