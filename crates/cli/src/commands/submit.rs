@@ -147,3 +147,57 @@ fn read(path: &Path) -> Result<Value, CliError> {
     let value: Value = serde_json::from_slice(&text).map_err(|e| wrong(format!("it is not JSON: {e}")))?;
     if value.is_object() { Ok(value) } else { Err(wrong("it is JSON, but not an object".to_owned())) }
 }
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser as _;
+
+    use super::*;
+
+    #[derive(clap::Parser)]
+    struct Alone {
+        #[command(flatten)]
+        args: Args,
+    }
+
+    fn announcement(line: &[&str]) -> Result<Value, CliError> {
+        let line = std::iter::once("submit").chain(line.iter().copied());
+        Alone::try_parse_from(line).expect("the line is understood").args.announcement()
+    }
+
+    #[test]
+    fn flags_become_the_message_of_the_contract() {
+        let line = "roy/x --agent roy --requirement REQ-1 --priority 1 --files a,b --systems backend --depends-on r3";
+        let message = announcement(&line.split(' ').collect::<Vec<_>>()).expect("it is one");
+        insta::assert_json_snapshot!(message);
+        let bytes = message.to_string();
+        assert!(yardmaster_protocol::Incoming::parse(bytes.as_bytes()).is_ok(), "{bytes}");
+    }
+
+    #[test]
+    fn flags_add_what_a_file_leaves_out_and_no_more() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let file = dir.path().join("offer.json");
+        let name = file.to_str().expect("it is text");
+        let flags = ["--agent", "flag", "--requirement", "R", "--from-file", name];
+        for text in [
+            r#"{"agent":"file","branch":"b","mood":"good"}"#,
+            r#"{"merge_info":{"agent":"file","branch":"b","mood":"good"}}"#,
+            r#"{"type":"ready_to_merge","merge_info":{"agent":"file","branch":"b","mood":"good"}}"#,
+        ] {
+            std::fs::write(&file, text).expect("writes");
+            let expected = json!({"type": "ready_to_merge",
+                "merge_info": {"agent": "file", "branch": "b", "mood": "good", "requirement": "R"}});
+            assert_eq!(announcement(&flags).expect(text), expected, "{text}");
+        }
+        for (text, said) in
+            [("[]", "not an object"), ("{", "not JSON"), (r#"{"merge_info":3}"#, "must be an object")]
+        {
+            std::fs::write(&file, text).expect("writes");
+            let error = announcement(&flags).expect_err(text).to_string();
+            assert!(error.contains(said), "{text}: {error}");
+        }
+        std::fs::write(&file, vec![b' '; MAX_PAYLOAD_BYTES + 1]).expect("writes");
+        assert!(announcement(&flags).expect_err("too large").to_string().contains("more than 65536 bytes"));
+    }
+}

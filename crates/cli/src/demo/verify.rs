@@ -258,3 +258,6 @@ fn green_main(main: &[Landed]) -> Check {
     );
     check(&wrong, right, "green main")
 }
+
+#[cfg(test)]
+mod tests;
