@@ -108,8 +108,9 @@ fn note(state: &watch::Sender<Connection>, event: &Event) {
                 c.losses += 1;
             });
         }
+        Event::Closed => tracing::debug!("closed the connection to NATS"),
         Event::LameDuckMode | Event::Draining => tracing::info!(%event, "NATS"),
-        Event::Closed | Event::SlowConsumer(_) | Event::ServerError(_) | Event::ClientError(_) => {
+        Event::SlowConsumer(_) | Event::ServerError(_) | Event::ClientError(_) => {
             tracing::warn!(%event, "NATS");
             state.send_modify(|c| c.trouble = Some(event.to_string()));
         }

@@ -15,13 +15,13 @@ Exit codes:
 
 /// A merge queue for teams of coding agents, on NATS JetStream and any git remote.
 #[derive(Debug, Parser)]
-#[command(name = "yardmaster", version, after_help = AFTER, propagate_version = true)]
+#[command(name = "yardmaster", version, after_help = AFTER)]
 pub(crate) struct Cli {
     /// One JSON object on stdout (one a line with --follow and --watch), errors too.
-    #[arg(long, global = true)]
+    #[arg(long, global = true, help_heading = "Output")]
     pub(crate) json: bool,
     /// No colours, whatever the terminal can do; NO_COLOR does the same.
-    #[arg(long, global = true)]
+    #[arg(long, global = true, help_heading = "Output")]
     pub(crate) no_color: bool,
     #[command(subcommand)]
     pub(crate) command: Command,

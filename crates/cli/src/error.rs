@@ -95,8 +95,7 @@ impl CliError {
                 (code, code == "unreachable", nats_next(error))
             }
             CliError::Serve(error) => (of_serve(error).0, false, serve_next(error)),
-            CliError::Usage(_) => ("usage", false, vec!["yardmaster --help".to_owned()]),
-            CliError::File { .. } => ("usage", false, Vec::new()),
+            CliError::Usage(_) | CliError::File { .. } => ("usage", false, Vec::new()),
             CliError::TimedOut { next, .. } => ("timed_out", true, next.clone()),
             CliError::Interrupted => ("interrupted", true, Vec::new()),
             CliError::Demo(_) => ("demo", false, Vec::new()),

@@ -11,7 +11,13 @@ use crate::error::CliError;
 use crate::exit::Exit;
 use crate::screen::{Line, Out, style};
 
+const USAGE: &str = "\
+    yardmaster submit BRANCH --agent NAME --requirement TEXT [--wait [--timeout TIME]] [OPTIONS]
+       \
+    yardmaster submit --from-file FILE|- [OPTIONS]";
+
 #[derive(Debug, clap::Args)]
+#[command(override_usage = USAGE)]
 pub(crate) struct Args {
     /// The branch, pushed to the remote already.
     #[arg(required_unless_present = "from_file")]

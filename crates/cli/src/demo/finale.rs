@@ -136,7 +136,7 @@ fn summary(verified: &Verified, endings: &Endings, figures: Figures, width: usiz
     };
     let green = verified.main.iter().filter(|l| l.green).count();
     let text = format!(
-        "{} requests, {landed} landed, {failed} failed · {} gate runs · {:.1} s · {green} of {} commits on main green",
+        "{} requests, {landed} landed, {failed} failed · {} gate runs · {:.1} s · main green {green} of {}",
         endings.len(),
         figures.runs,
         figures.seconds,
