@@ -2,7 +2,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc;
-use tokio::time::{MissedTickBehavior, interval};
+use tokio::time::{MissedTickBehavior, interval, interval_at};
 use yardmaster_bus::{AppendError, Bus, Delivery, Journal, ReportAck};
 use yardmaster_git::{GitError, Mirror};
 use yardmaster_protocol::{
@@ -26,6 +26,8 @@ pub(crate) const HAPPENINGS_WAITING: usize = 4_096;
 const BATCH: usize = 512;
 /// A snapshot is taken after so many facts.
 const FACTS_PER_SNAPSHOT: usize = 20_000;
+/// How often the mirror is packed, when nothing is pending.
+const TIDY: Duration = Duration::from_secs(3_600);
 /// A push under way may take so long after we were asked to stop.
 const LAST_PUSH: Duration = Duration::from_secs(7);
 
@@ -103,6 +105,7 @@ impl Engine {
     pub(crate) async fn run(mut self, shutdown: &Shutdown) -> Result<(), ServeError> {
         let mut poll = interval(self.poll);
         poll.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut tidy = interval_at(tokio::time::Instant::now() + TIDY, TIDY);
         loop {
             let wake = self.hands.next_wake();
             tokio::select! {
@@ -112,6 +115,7 @@ impl Engine {
                     self.take_in(first).await?;
                 }
                 _ = poll.tick() => self.hands.look_everywhere(&self.queue),
+                _ = tidy.tick(), if self.queue.pending() == 0 => self.hands.tidy(),
                 () = tokio::time::sleep_until(wake) => {}
             }
             self.hands.reconcile(&self.queue, &self.policy).await;

@@ -230,6 +230,16 @@ impl Hands {
         });
     }
 
+    /// Packs the mirror, in the background.
+    pub(crate) fn tidy(&self) {
+        let mirror = Arc::clone(&self.mirror);
+        tokio::spawn(async move {
+            if let Ok(Err(why)) = spawn_blocking(move || mirror.tidy()).await {
+                tracing::warn!(%why, "the mirror was not packed");
+            }
+        });
+    }
+
     pub(crate) fn run_ended(&mut self, run: &RunId) {
         self.jobs.remove(run);
     }
