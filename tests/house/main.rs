@@ -13,4 +13,6 @@ mod push;
 mod remote_away;
 mod schemas;
 mod stop;
+mod stories;
+mod teller;
 mod wire;

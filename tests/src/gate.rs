@@ -90,6 +90,11 @@ impl GateKeeper {
             .unwrap_or_else(|_| panic!("no run of {request} has started"))
     }
 
+    /// Every run that has started and was not handed out yet.
+    pub fn take_started(&self) -> Vec<Run> {
+        self.runs.lock().expect("nobody panics here").iter_mut().filter_map(Option::take).collect()
+    }
+
     /// How many runs have started so far, handed out or not.
     pub fn started(&self) -> usize {
         self.runs.lock().expect("nobody panics here").len()
