@@ -10,6 +10,7 @@ mod custody;
 mod depend;
 mod landing;
 mod push;
+mod python;
 mod remote_away;
 mod schemas;
 mod stop;

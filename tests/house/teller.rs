@@ -286,9 +286,9 @@ impl Teller {
         let mirror = yardmaster_tests::Remote::at(&self.house.state_dir().join("mirror.git"));
         let files = mirror.git(&["ls-tree", "-r", "--name-only", candidate]);
         if self.is_green(&files.lines().collect()) {
-            run.green()
+            run.green();
         } else {
-            run.red()
+            run.red();
         }
         self.rest().await
     }
