@@ -1,4 +1,4 @@
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use yardmaster_protocol::RequestId;
@@ -117,6 +117,30 @@ impl Queue {
             }
         }
         found
+    }
+
+    /// Live requests that need themselves, or something that does: all others need no search.
+    pub(crate) fn tangled(&self) -> BTreeSet<RequestId> {
+        let mut open: BTreeMap<RequestId, usize> = BTreeMap::new();
+        let mut needed_by: BTreeMap<RequestId, Vec<RequestId>> = BTreeMap::new();
+        for request in &self.index.dependents {
+            let needs = self.pending_needs(*request);
+            let among = needs.into_iter().filter(|n| self.index.dependents.contains(n));
+            let count = among.map(|need| needed_by.entry(need).or_default().push(*request)).count();
+            open.insert(*request, count);
+        }
+        let mut free: Vec<RequestId> = open.iter().filter(|(_, n)| **n == 0).map(|(r, _)| *r).collect();
+        while let Some(request) = free.pop() {
+            open.remove(&request);
+            for other in needed_by.remove(&request).into_iter().flatten() {
+                let Some(count) = open.get_mut(&other) else { continue };
+                *count -= 1;
+                if *count == 0 {
+                    free.push(other);
+                }
+            }
+        }
+        open.into_keys().collect()
     }
 
     /// The way from `request` back to itself over dependencies, if there is one.

@@ -56,13 +56,11 @@ impl Queue {
         order
     }
 
-    /// The place that a request would take if it came now, from 1.
-    pub(crate) fn position_of(&self, rank: Rank, name: &BranchName, policy: &Policy) -> u32 {
-        let stack = self.targets.get(name).map_or(0, |t| t.stack.len());
-        let ahead = self
-            .live
-            .iter()
-            .filter(|(id, r)| r.is_waiting() && r.target == *name && self.rank(**id, r, policy) < rank);
-        u32::try_from(stack + ahead.count() + 1).unwrap_or(u32::MAX)
+    /// The ranks of all that wait, best first.
+    pub(crate) fn waiting_ranks(&self, name: &BranchName, policy: &Policy) -> Vec<Rank> {
+        let waiting = self.live.iter().filter(|(_, r)| r.is_waiting() && r.target == *name);
+        let mut ranks: Vec<Rank> = waiting.map(|(id, r)| self.rank(*id, r, policy)).collect();
+        ranks.sort_unstable();
+        ranks
     }
 }

@@ -1,3 +1,5 @@
+use std::collections::BTreeSet;
+
 use yardmaster_protocol::{
     Assembly, Blocker, BlockerKind, BranchName, CommitId, Fact, Failure, GateEvidence, Landing, RequestId,
     RunId, TreeId,
@@ -122,7 +124,7 @@ impl Act<'_> {
         let Some(target) = self.queue.targets.get(name) else { return };
         let window = target.window(self.policy) as usize;
         while let Some(walk) = self.walk(name) {
-            let carrying = walk.places.iter().filter(|p| p.carries()).count();
+            let carrying = self.in_window(name, &walk).count();
             let in_the_way = walk.places.iter().filter(|p| !p.is_apart()).count();
             if carrying >= window || in_the_way >= window * PLACES_PER_WINDOW {
                 return;
@@ -134,6 +136,12 @@ impl Act<'_> {
                 free -= 1;
             }
         }
+    }
+
+    /// Places that take one of the window: those that are being pushed leave theirs to the next.
+    fn in_window<'w>(&self, name: &BranchName, walk: &'w Walk) -> impl Iterator<Item = &'w Place> {
+        let target = self.queue.targets.get(name);
+        walk.places.iter().filter(move |p| p.carries() && target.is_some_and(|t| !t.is_landing(p.request)))
     }
 
     /// Decides on the next push: the green ones at the bottom, strictly in order.
@@ -194,6 +202,9 @@ impl Act<'_> {
     }
 
     fn resize_window(&mut self, name: &BranchName, to: fn(u32) -> u32) {
+        if self.policy.is_ungated() {
+            return;
+        }
         let Some(target) = self.queue.targets.get(name) else { return };
         let now = target.window(self.policy);
         let least = self.policy.window_min.max(1);
@@ -215,7 +226,8 @@ impl Act<'_> {
             .collect();
         useless.into_iter().for_each(|run| self.emit(Fact::RunDropped { run }));
         let window = self.queue.targets.get(name).map_or(1, |t| t.window(self.policy)) as usize;
-        for place in walk.places.iter().filter(|p| p.carries()).take(window) {
+        let places: Vec<&Place> = self.in_window(name, &walk).take(window).collect();
+        for place in places {
             if let Standing::Untested { commit, tree } = place.standing {
                 self.test(name, place, commit, tree);
             }
@@ -239,12 +251,13 @@ impl Act<'_> {
     /// Publishes what has changed in what requests wait for.
     fn explain_waits(&mut self) {
         let mut changed: Vec<(RequestId, Vec<Blocker>)> = Vec::new();
+        let tangled = self.queue.tangled();
         let names: Vec<BranchName> = self.queue.targets.keys().cloned().collect();
         for name in names {
             let walk = self.walk(&name);
             for place in walk.iter().flat_map(|w| &w.places) {
                 if !self.queue.is_being_probed(&name, walk.as_ref(), place) {
-                    changed.push((place.request, self.queue.blockers_in_stack(&name, place)));
+                    changed.push((place.request, self.queue.blockers_in_stack(&name, place, &tangled)));
                 }
             }
         }
@@ -254,7 +267,7 @@ impl Act<'_> {
             .dependents
             .iter()
             .filter(|r| self.queue.live.get(r).is_some_and(|r| r.is_waiting()));
-        changed.extend(waiting.map(|r| (*r, self.queue.blockers_of_dependent(*r))));
+        changed.extend(waiting.map(|r| (*r, self.queue.blockers_of_dependent(*r, &tangled))));
         for (request, blockers) in changed {
             if self.queue.live.get(&request).is_some_and(|r| r.blockers != blockers) {
                 self.emit(Fact::Blocked { request, blockers });
@@ -288,9 +301,14 @@ impl Queue {
             && !target.assemblies.contains_key(&(walk.tip, place.request))
     }
 
-    fn blockers_in_stack(&self, name: &BranchName, place: &Place) -> Vec<Blocker> {
+    fn blockers_in_stack(
+        &self,
+        name: &BranchName,
+        place: &Place,
+        tangled: &BTreeSet<RequestId>,
+    ) -> Vec<Blocker> {
         match &place.standing {
-            Standing::Without(_) => self.blockers_of_dependent(place.request),
+            Standing::Without(_) => self.blockers_of_dependent(place.request, tangled),
             _ if place.is_settled() => Vec::new(),
             Standing::Conflict => self.conflict_blockers(name, place),
             Standing::Red { .. } | Standing::GivenUp { .. } => self.suspicion_blockers(place),
@@ -357,8 +375,8 @@ impl Queue {
     }
 
     /// What a request with dependencies waits for, besides its turn.
-    fn blockers_of_dependent(&self, request: RequestId) -> Vec<Blocker> {
-        if let Some(cycle) = self.cycle_of(request) {
+    fn blockers_of_dependent(&self, request: RequestId, tangled: &BTreeSet<RequestId>) -> Vec<Blocker> {
+        if let Some(cycle) = tangled.contains(&request).then(|| self.cycle_of(request)).flatten() {
             let mut names: Vec<String> = cycle.iter().map(ToString::to_string).collect();
             names.push(request.to_string());
             return vec![Blocker {

@@ -197,6 +197,9 @@ impl Default for Target {
     }
 }
 
+/// Without a gate nothing is tested: the window only bounds one push.
+const UNGATED_WINDOW: u32 = 64;
+
 impl Target {
     /// The gate that candidates for this target are judged by, or why there is none.
     pub(crate) fn gate(&self, policy: &Policy) -> Result<Gate, String> {
@@ -212,6 +215,9 @@ impl Target {
     }
 
     pub(crate) fn window(&self, policy: &Policy) -> u32 {
+        if policy.is_ungated() {
+            return policy.window_max.max(UNGATED_WINDOW);
+        }
         let least = policy.window_min.max(1);
         self.window.unwrap_or(policy.window_max).clamp(least, policy.window_max.max(least))
     }

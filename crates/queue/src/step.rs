@@ -1,3 +1,5 @@
+use std::collections::BTreeMap;
+
 use yardmaster_protocol::{
     AgentName, Announcement, BranchName, CommitId, Entry, Event, Fact, GateEvidence, Incoming, Inspection,
     IntakeSeq, LandOutcome, Landing, Millis, Project, Refusal, RefusalCode, RequestId, RunReport, Sighting,
@@ -6,6 +8,7 @@ use yardmaster_protocol::{
 
 use crate::failure;
 use crate::input::Input;
+use crate::order::Rank;
 use crate::policy::Policy;
 use crate::state::{Custody, Ending, Queue};
 
@@ -74,12 +77,14 @@ pub(crate) struct Act<'a> {
     at: Millis,
     facts: Vec<Fact>,
     events: Vec<Projected>,
+    /// Of those that wait, as far as a place among them was asked for.
+    ranks: BTreeMap<BranchName, Vec<Rank>>,
 }
 
 impl<'a> Act<'a> {
     fn begin(queue: &'a mut Queue, now: Millis, policy: &'a Policy) -> Self {
         let at = now.max(queue.now);
-        Act { queue, policy, at, facts: Vec::new(), events: Vec::new() }
+        Act { queue, policy, at, facts: Vec::new(), events: Vec::new(), ranks: BTreeMap::new() }
     }
 
     fn finish(self) -> Step {
@@ -267,7 +272,7 @@ impl<'a> Act<'a> {
         let Some(live) = self.queue.live.get(&request) else { return };
         let (class, target) = (i64::from(live.announcement.class().0), live.target.clone());
         let rank = (class, custody.size, live.published, request);
-        let position = self.queue.position_of(rank, &target, self.policy);
+        let position = self.take_position(rank, &target);
         let Custody { head, merge_base, size, files } = custody;
         self.emit(Fact::Pinned { request, head, merge_base, size, files, position });
         let seen = self.queue.targets.get(&target).and_then(|t| Some((t.tip?, t.tree?)));
@@ -275,6 +280,17 @@ impl<'a> Act<'a> {
             let gate = GateEvidence { run: None, gate: None, seconds: 0.0, reused: false };
             self.emit(Fact::Landed { request, commit: None, tree, base: tip, gate });
         }
+    }
+
+    /// The place of a newcomer in the queue, from 1. The ranks are sorted once for all newcomers of
+    /// a step; one that ends in the same step still counts.
+    fn take_position(&mut self, rank: Rank, name: &BranchName) -> u32 {
+        let (queue, policy) = (&*self.queue, self.policy);
+        let ranks = self.ranks.entry(name.clone()).or_insert_with(|| queue.waiting_ranks(name, policy));
+        let ahead = ranks.partition_point(|r| *r < rank);
+        ranks.insert(ahead, rank);
+        let stack = queue.targets.get(name).map_or(0, |t| t.stack.len());
+        u32::try_from(stack + ahead + 1).unwrap_or(u32::MAX)
     }
 
     fn seen(&mut self, name: &BranchName, sighting: &Sighting, project: Result<Project, String>) {
