@@ -48,6 +48,8 @@ pub(crate) struct Record {
     pub(crate) end: Option<End>,
     /// Its terminal event was published.
     pub(crate) told: bool,
+    /// Its head is in custody.
+    pub(crate) pinned: bool,
 }
 
 /// How a request ended.
@@ -70,6 +72,7 @@ impl Ledger {
             )
         };
         let only_adds = adds && !step.entry.facts.iter().any(ends);
+        let mut orphans = Vec::new();
         for fact in &step.entry.facts {
             if let (Fact::RunDropped { run }, true) = (fact, only_adds) {
                 return Err(Violation::new(
@@ -78,7 +81,13 @@ impl Ledger {
                 ));
             }
             self.fact(truth, fact)?;
+            if let Fact::Failed { request, .. } = fact {
+                orphans.extend(self.orphans(*request));
+            }
         }
+        let left = orphans.into_iter().find(|id| self.requests.get(id).is_some_and(|r| r.end.is_none()));
+        let rule = "who depends on what failed fails with it";
+        Violation::unless(left.is_none(), rule, || format!("{left:?} is still live"))?;
         for event in &step.events {
             let fact = usize::try_from(event.index).ok().and_then(|i| step.entry.facts.get(i));
             Violation::unless(fact.is_some(), "every event has its fact", || format!("{event:?}"))?;
@@ -98,6 +107,7 @@ impl Ledger {
                     events: 0,
                     end: None,
                     told: false,
+                    pinned: false,
                 };
                 let before = self.requests.insert(*request, record);
                 Violation::unless(before.is_none(), "an id is given once", || request.to_string())
@@ -105,8 +115,11 @@ impl Ledger {
             Fact::Refused { intake, .. } => self.answer(*intake),
             Fact::Repeated { request, .. } => self.end(*request, End::Repeated),
             Fact::Pinned { request, head, .. } => {
-                let intake = self.live(*request)?.intake;
-                self.live(*request)?.head = Some(*head);
+                self.is_no_repetition(*request, *head)?;
+                let record = self.live(*request)?;
+                record.head = Some(*head);
+                record.pinned = true;
+                let intake = record.intake;
                 self.answer(intake)
             }
             Fact::TargetSeen { target, tip, project, .. } => {
@@ -206,6 +219,34 @@ impl Ledger {
             || format!("{request} ({shown})"),
         )?;
         self.end(*request, End::Landed)
+    }
+
+    fn is_no_repetition(&self, request: RequestId, head: CommitId) -> Result<(), Violation> {
+        let Some(new) = self.requests.get(&request) else { return Ok(()) };
+        let twin = self.requests.iter().find(|(_, r)| {
+            r.pinned
+                && r.end.is_none()
+                && r.head == Some(head)
+                && r.target == new.target
+                && r.announcement.branch == new.announcement.branch
+        });
+        Violation::unless(twin.is_none(), "the same head announced again is the same request", || {
+            format!("{request} and {:?}", twin.map(|(id, _)| id))
+        })
+    }
+
+    /// Those in custody that need what failed, with nothing else to stand for it: they fail with it.
+    fn orphans(&self, failed: RequestId) -> Vec<RequestId> {
+        let Some(gone) = self.requests.get(&failed) else { return Vec::new() };
+        let stands = |name: &String| {
+            let pending = self.requests.iter().any(|(i, r)| r.end.is_none() && self.is_named(*i, r, name));
+            pending || self.has_landed(name)
+        };
+        let orphaned = |r: &Record| {
+            let mut needs = r.announcement.depends_on.iter();
+            r.pinned && r.end.is_none() && needs.any(|n| self.is_named(failed, gone, n) && !stands(n))
+        };
+        self.requests.iter().filter(|(_, r)| orphaned(r)).map(|(id, _)| *id).collect()
     }
 
     fn needs_have_landed(&self, request: RequestId) -> Result<(), Violation> {
