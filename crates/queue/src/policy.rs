@@ -63,6 +63,7 @@ impl Policy {
             changelog: None,
         }
     }
+
     /// No gate by the operator's own word: everything that merges is green.
     pub(crate) fn is_ungated(&self) -> bool {
         matches!(&self.gate, GateRule::Fixed(gate) if gate.steps.is_empty())

@@ -124,7 +124,7 @@ impl Act<'_> {
         let Some(target) = self.queue.targets.get(name) else { return };
         let window = target.window(self.policy) as usize;
         while let Some(walk) = self.walk(name) {
-            let carrying = self.in_window(name, &walk).count();
+            let carrying = walk.places.iter().filter(|p| p.carries()).count();
             let in_the_way = walk.places.iter().filter(|p| !p.is_apart()).count();
             if carrying >= window || in_the_way >= window * PLACES_PER_WINDOW {
                 return;
@@ -136,12 +136,6 @@ impl Act<'_> {
                 free -= 1;
             }
         }
-    }
-
-    /// Places that take one of the window: those that are being pushed leave theirs to the next.
-    fn in_window<'w>(&self, name: &BranchName, walk: &'w Walk) -> impl Iterator<Item = &'w Place> {
-        let target = self.queue.targets.get(name);
-        walk.places.iter().filter(move |p| p.carries() && target.is_some_and(|t| !t.is_landing(p.request)))
     }
 
     /// Decides on the next push: the green ones at the bottom, strictly in order.
@@ -226,8 +220,7 @@ impl Act<'_> {
             .collect();
         useless.into_iter().for_each(|run| self.emit(Fact::RunDropped { run }));
         let window = self.queue.targets.get(name).map_or(1, |t| t.window(self.policy)) as usize;
-        let places: Vec<&Place> = self.in_window(name, &walk).take(window).collect();
-        for place in places {
+        for place in walk.places.iter().filter(|p| p.carries()).take(window) {
             if let Standing::Untested { commit, tree } = place.standing {
                 self.test(name, place, commit, tree);
             }
