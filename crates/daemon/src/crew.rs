@@ -2,6 +2,7 @@ use std::time::Duration;
 
 use tokio::task::JoinHandle;
 use yardmaster_bus::{Bus, JobSource};
+use yardmaster_failpoint::{Point, hit};
 use yardmaster_protocol::RunReport;
 use yardmaster_runner::{Lane, LaneConfig, RunLimits};
 
@@ -53,15 +54,19 @@ async fn work(bus: Bus, mut jobs: JobSource, mut lane: Lane, shutdown: Shutdown)
                 () = shutdown.asked() => {}
             }
         };
+        hit(Point::AfterJobTaken);
         let report = lane.run(&job, nobody_wants_it).await;
         if shutdown.is_asked() {
             // Dropping the lease gives the job back.
             return;
         }
+        hit(Point::BeforeReportPublish);
         deliver(&bus, &report).await;
+        hit(Point::AfterReportPublish);
         if let Err(why) = lease.ack().await {
             tracing::debug!(%why, run = %job.run, "a job's ack was lost: its second report will be late news");
         }
+        hit(Point::AfterJobAck);
     }
 }
 

@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
 use tokio::time::{MissedTickBehavior, interval, interval_at};
 use yardmaster_bus::{AppendError, Bus, Delivery, Journal, ReportAck};
+use yardmaster_failpoint::{Point, hit};
 use yardmaster_git::{GitError, Mirror};
 use yardmaster_protocol::{
     Assembled, BranchName, Fact, Inspection, LandOutcome, Project, RequestId, RunReport, StatusReply,
@@ -24,8 +25,8 @@ use crate::shutdown::Shutdown;
 pub(crate) const HAPPENINGS_WAITING: usize = 4_096;
 /// The most that one batch takes together into the journal.
 const BATCH: usize = 512;
-/// A snapshot is taken after so many facts.
-const FACTS_PER_SNAPSHOT: usize = 20_000;
+/// A snapshot is taken after so many facts; often, where it is to be tried what a crash does to it.
+const FACTS_PER_SNAPSHOT: usize = if cfg!(feature = "failpoints") { 60 } else { 20_000 };
 /// How often the mirror is packed, when nothing is pending.
 const TIDY: Duration = Duration::from_secs(3_600);
 /// A push under way may take so long after we were asked to stop.
@@ -155,6 +156,7 @@ impl Engine {
         let mut inputs = Vec::new();
         match happening {
             Happening::Delivered(deliveries) => {
+                hit(Point::AfterDelivery);
                 for delivery in deliveries {
                     inputs.push(Input::Message {
                         intake: delivery.seq,
@@ -167,6 +169,7 @@ impl Engine {
                 }
             }
             Happening::Reported(reported) => {
+                hit(Point::BeforeReportTaken);
                 let (report, ack) = *reported;
                 self.hands.run_ended(&report.run);
                 self.reports.push(ack);
@@ -217,7 +220,9 @@ impl Engine {
         let packed = Packed::new(steps);
         let mut sequences = Vec::with_capacity(packed.records.len());
         for record in &packed.records {
+            hit(Point::BeforeJournalAppend);
             sequences.push(append(&mut self.journal, record).await?);
+            hit(Point::AfterJournalAppend);
         }
         let mut ended = Vec::new();
         for fact in packed.records.iter().flatten().flat_map(|e| &e.facts) {
@@ -241,10 +246,12 @@ impl Engine {
         let queue = &self.queue;
         self.unanswered.ack_answered(|seq| queue.is_answered(seq));
         for ack in self.reports.drain(..) {
+            hit(Point::AfterReportTaken);
             tokio::spawn(async move {
                 if let Err(why) = ack.ack().await {
                     tracing::debug!(%why, "a report's ack was lost: it comes again as late news");
                 }
+                hit(Point::AfterReportAck);
             });
         }
         self.snapshot().await;
@@ -263,6 +270,7 @@ impl Engine {
             return;
         }
         let seq = self.journal.last();
+        hit(Point::BeforeSnapshotStore);
         let stored = match self.queue.to_snapshot() {
             Ok(bytes) => self.journal.store_snapshot(seq, &bytes).await.map_err(|e| e.to_string()),
             Err(why) => Err(why.to_string()),
@@ -323,7 +331,10 @@ fn too_late(request: RequestId) -> yardmaster_protocol::ErrorBody {
 }
 
 /// Tries until the record is in the journal: nothing may be done about facts that are not.
-async fn append(journal: &mut Journal, record: &[yardmaster_protocol::Entry]) -> Result<u64, AppendError> {
+pub(crate) async fn append(
+    journal: &mut Journal,
+    record: &[yardmaster_protocol::Entry],
+) -> Result<u64, AppendError> {
     loop {
         match journal.append(record).await {
             Err(AppendError::Away { why }) => {

@@ -6,6 +6,7 @@ use tokio::sync::mpsc;
 use tokio::task::spawn_blocking;
 use tokio::time::Instant;
 use yardmaster_bus::{Bus, JobTicket};
+use yardmaster_failpoint::{Point, hit};
 use yardmaster_git::{GitError, Mirror};
 use yardmaster_protocol::{BranchName, CandidateSpec, CommitId, GateJob, Landing, RequestId, RunId};
 use yardmaster_queue::{Order, PinAsk, Policy, Queue};
@@ -154,7 +155,12 @@ impl Hands {
     fn assemble(&mut self, target: BranchName, base: CommitId, specs: Vec<CandidateSpec>) {
         if self.assembling.insert(target.clone()) {
             let mirror = Arc::clone(&self.mirror);
-            self.in_background(move || Happening::Assembled(target, mirror.assemble(base, &specs)));
+            self.in_background(move || {
+                hit(Point::BeforeAssemble);
+                let assembled = mirror.assemble(base, &specs);
+                hit(Point::AfterAssemble);
+                Happening::Assembled(target, assembled)
+            });
         }
     }
 
@@ -192,8 +198,12 @@ impl Hands {
 
     async fn ask_for(&mut self, missing: Vec<GateJob>) {
         for job in missing {
+            hit(Point::BeforeJobPublish);
             match self.bus.publish_job(&job, &self.epoch).await {
-                Ok(ticket) => drop(self.jobs.insert(job.run, ticket)),
+                Ok(ticket) => {
+                    hit(Point::AfterJobPublish);
+                    self.jobs.insert(job.run, ticket);
+                }
                 Err(why) => {
                     tracing::warn!(%why, run = %job.run, "a job waits for NATS");
                     self.wake_at(Instant::now() + FIRST_PAUSE);
@@ -209,9 +219,11 @@ impl Hands {
             let Some(ticket) = self.jobs.remove(&run) else { continue };
             let bus = self.bus.clone();
             tokio::spawn(async move {
+                hit(Point::BeforeJobRetract);
                 if let Err(why) = bus.retract_job(&ticket).await {
                     tracing::warn!(%why, %run, "a run could not be called off; its report will be late news");
                 }
+                hit(Point::AfterJobRetract);
             });
         }
     }
@@ -223,7 +235,13 @@ impl Hands {
         }
         let mirror = Arc::clone(&self.mirror);
         tokio::spawn(async move {
-            let released = spawn_blocking(move || mirror.unpin(&ended)).await;
+            let released = spawn_blocking(move || {
+                hit(Point::BeforeUnpin);
+                mirror.unpin(&ended)?;
+                hit(Point::AfterUnpin);
+                Ok::<_, GitError>(())
+            })
+            .await;
             if let Ok(Err(why)) = released {
                 tracing::warn!(%why, "some pins stay until the next start");
             }

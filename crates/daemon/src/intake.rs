@@ -3,6 +3,7 @@ use std::collections::BTreeMap;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use yardmaster_bus::{Bus, Delivery, Reports};
+use yardmaster_failpoint::{Point, hit};
 use yardmaster_protocol::IntakeSeq;
 
 use crate::engine::Happening;
@@ -77,6 +78,7 @@ impl Unanswered {
         let (acks, mut waiting) = mpsc::unbounded_channel::<(Delivery, Answer)>();
         tokio::spawn(async move {
             while let Some((delivery, answer)) = waiting.recv().await {
+                hit(Point::BeforeAck);
                 let done = match answer {
                     Answer::Ack => delivery.ack().await,
                     Answer::Terminate(why) => delivery.terminate(&why).await,
@@ -84,6 +86,7 @@ impl Unanswered {
                 if let Err(why) = done {
                     tracing::debug!(%why, seq = delivery.seq.0, "an ack was lost: the message comes again and is recognised");
                 }
+                hit(Point::AfterAck);
             }
         });
         Unanswered { waiting: BTreeMap::new(), acks }

@@ -3,6 +3,7 @@ use std::time::Duration;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 use yardmaster_bus::Bus;
+use yardmaster_failpoint::{Point, hit};
 use yardmaster_protocol::{Event, JournalPosition};
 
 /// What is to be published, with its place in the journal and its trace.
@@ -59,11 +60,13 @@ async fn publish_all(bus: Bus, mut waiting: mpsc::Receiver<Vec<Outgoing>>, done:
             batches += 1;
         }
         let mut pause = Duration::from_millis(100);
+        hit(Point::BeforeEventPublish);
         while let Err(why) = bus.publish_events(&events).await {
             tracing::warn!(%why, events = events.len(), "events wait for NATS");
             tokio::time::sleep(pause).await;
             pause = (pause * 2).min(Duration::from_secs(5));
         }
+        hit(Point::AfterEventPublish);
         done.send_modify(|published| *published += batches);
     }
 }

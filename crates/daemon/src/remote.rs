@@ -2,6 +2,7 @@ use std::sync::Arc;
 
 use tokio::sync::mpsc;
 use tokio::task::spawn_blocking;
+use yardmaster_failpoint::{Point, hit};
 use yardmaster_git::{GitError, Mirror};
 use yardmaster_protocol::{BranchName, CommitId, LandOutcome, Landing, Project, Sighting};
 
@@ -44,7 +45,10 @@ pub(crate) fn start(
 fn carry_out(mirror: &Mirror, target: &BranchName, order: RemoteOrder) -> RemoteReport {
     match order {
         RemoteOrder::Look { known, asked } => {
-            RemoteReport::Looked { known, found: mirror.look(target, known, &asked) }
+            hit(Point::BeforeLook);
+            let found = mirror.look(target, known, &asked);
+            hit(Point::AfterLook);
+            RemoteReport::Looked { known, found }
         }
         RemoteOrder::Land(landing) => {
             let asked: Vec<CommitId> = landing.requests.iter().map(|(_, commit)| *commit).collect();

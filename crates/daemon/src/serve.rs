@@ -6,18 +6,19 @@ use tokio::sync::mpsc;
 use tokio::task::{JoinHandle, spawn_blocking};
 use yardmaster_bus::server::{self, Embedded, EmbeddedOptions};
 use yardmaster_bus::{Bus, BusOptions, Journal};
+use yardmaster_failpoint::{Point, hit};
 use yardmaster_git::{CrossCheck, GitError, GitOptions, Mirror};
-use yardmaster_protocol::{BranchName, JournalPosition, Sighting};
+use yardmaster_protocol::{BranchName, Entry, JournalPosition, Sighting};
 use yardmaster_queue::{GateRule, Queue};
 use yardmaster_runner::LogStore;
 
-use crate::engine::{Engine, HAPPENINGS_WAITING, Happening, Start};
+use crate::engine::{Engine, HAPPENINGS_WAITING, Happening, Start, append};
 use crate::outbox::{Outbox, Outgoing};
 use crate::remote::RemoteReport;
 use crate::settings::{CrossCheckSetting, Settings};
 use crate::shutdown::Shutdown;
 use crate::state_dir::StateDir;
-use crate::{ServeError, crew, intake, remote, service};
+use crate::{ServeError, clock, crew, intake, remote, service};
 
 /// What a serving daemon tells.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -80,10 +81,14 @@ async fn serve_on(
     bus.ensure_streams().await?;
     let mut journal = bus.journal().await?;
     let (queue, unpublished, facts_replayed) = recover(&bus, &mut journal).await?;
+    hit(Point::AfterReplay);
     let first_looks = first_look(settings, &mirror, &queue).await?;
     state.claim_for(&settings.remote)?;
     sweep_pins(&mirror, &queue).await?;
+    hit(Point::AfterPinSweep);
+    depose_predecessor(&mut journal).await?;
     bus.purge_jobs().await?;
+    hit(Point::AfterJobPurge);
     let lanes = crew::open_lanes(settings, state)?;
 
     let (sender, happenings) = mpsc::channel(HAPPENINGS_WAITING);
@@ -247,6 +252,13 @@ fn check_gate(settings: &Settings, target: &BranchName, sighting: &Sighting) -> 
         Err(why) => why,
     };
     Err(ServeError::NoGate { target: target.clone(), why })
+}
+
+/// An empty record, so that a daemon that still lives elsewhere cannot write any more. Only then may its
+/// jobs be taken from it: one that does not know would wait for their reports for ever.
+async fn depose_predecessor(journal: &mut Journal) -> Result<(), ServeError> {
+    append(journal, &[Entry { at: clock::now(), facts: Vec::new() }]).await?;
+    Ok(())
 }
 
 /// Unpins what a crash left pinned.
