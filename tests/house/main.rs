@@ -16,4 +16,5 @@ mod schemas;
 mod stop;
 mod stories;
 mod teller;
+mod two_daemons;
 mod wire;

@@ -10,7 +10,7 @@ use yardmaster_sim::story::{Change, Edit, RedRule, Story, Tested, Verb};
 use yardmaster_tests::{Change as Commit, GateKeeper, House, PATIENCE, PROJECT, Run, make_pipe};
 
 /// How soon the published events have to be what a line says.
-const SOON: Duration = Duration::from_secs(10);
+const SOON: Duration = Duration::from_secs(5);
 
 /// Tells one story in a house of its own. What is pushed and announced, the gate and the push are real; the
 /// test gives the verdicts, and it waits between lines until the daemon has nothing more to do.
