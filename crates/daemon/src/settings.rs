@@ -360,7 +360,10 @@ impl Raw {
         let mut policy = Policy::new(target?);
         policy.targets.extend(others.into_iter().collect::<BTreeSet<_>>());
         policy.gate = gate;
-        policy.window_max = self.queue.window_max.unwrap_or(self.runner.slots.max(2)).max(1);
+        // Twice the slots: while the lower half is pushed, the slots have the upper half to test. A job
+        // that nobody has started costs nothing to take back.
+        let twice = self.runner.slots.saturating_mul(2);
+        policy.window_max = self.queue.window_max.unwrap_or(twice).max(1);
         policy.window_min = self.queue.window_min.unwrap_or(self.runner.slots).clamp(1, policy.window_max);
         policy.ageing_ms = millis(ageing).max(1_000);
         policy.max_pending = self.queue.max_pending.max(1);
