@@ -5,14 +5,15 @@ use std::process::Command;
 use serde_json::Value;
 
 /// Which of our crates each of our crates may use; whoever is not named here is free.
-const ALLOWED: [(&str, &[&str]); 8] = [
+const ALLOWED: [(&str, &[&str]); 9] = [
     ("protocol", &[]),
+    ("failpoint", &[]),
     ("queue", &["protocol"]),
     ("sim", &["protocol", "queue"]),
-    ("git", &["protocol"]),
-    ("runner", &["protocol", "git"]),
-    ("bus", &["protocol"]),
-    ("daemon", &["protocol", "queue", "git", "runner", "bus"]),
+    ("git", &["protocol", "failpoint"]),
+    ("runner", &["protocol", "failpoint", "git"]),
+    ("bus", &["protocol", "failpoint"]),
+    ("daemon", &["protocol", "failpoint", "queue", "git", "runner", "bus"]),
     ("cli", &["protocol", "daemon", "bus"]),
 ];
 const FREE: [&str; 3] = ["bench", "tests", "xtask"];

@@ -8,6 +8,7 @@ use async_nats::jetstream::context::PublishAckFuture;
 use bytes::Bytes;
 use futures_util::future::join_all;
 use tokio::time::Instant;
+use yardmaster_failpoint::{Point, hit};
 use yardmaster_protocol::{
     Event, EventBody, JournalPosition, STREAM_RELEASES, agent_copy_subject, event_subject,
 };
@@ -90,6 +91,7 @@ async fn publish_chunk(inner: &Inner, published: &mut Published, chunk: &[&Outgo
         let subject = event_subject(outgoing.1.body.token());
         let ack = inner.js.publish_with_headers(subject, headers, payload.clone()).await;
         acks.push(ack.map_err(|e| e.to_string())?);
+        hit(Point::MidEventPublish);
         sent.push((outgoing, payload));
     }
     // Together: one after the other, each lost one would cost a time-out of its own.

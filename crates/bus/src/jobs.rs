@@ -6,6 +6,7 @@ use async_nats::jetstream::Message;
 use async_nats::jetstream::consumer::{AckPolicy, pull};
 use async_nats::jetstream::stream::DeleteMessageErrorKind;
 use bytes::Bytes;
+use yardmaster_failpoint::{Point, hit};
 use yardmaster_protocol::{GateJob, Millis, RunId, RunOutcome, RunReport};
 
 use crate::bus::Inner;
@@ -78,6 +79,7 @@ pub(crate) async fn retract(inner: &Inner, ticket: &JobTicket) -> Result<(), Bus
         }
     })
     .await?;
+    hit(Point::MidJobRetract);
     let subject = inner.names.cancel_run(&ticket.run);
     inner.client.publish(subject, Bytes::new()).await.map_err(|e| away("take a job back", &e))
 }

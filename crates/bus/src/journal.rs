@@ -8,6 +8,7 @@ use async_nats::jetstream::stream::{RawMessageErrorKind, Stream};
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
+use yardmaster_failpoint::{Point, hit};
 use yardmaster_protocol::Entry;
 
 use crate::bus::{Inner, REQUEST_TIMEOUT};
@@ -271,11 +272,13 @@ impl Journal {
     /// `Away` when it did not work in time; nothing is dropped then.
     pub async fn store_snapshot(&self, seq: u64, bytes: &[u8]) -> Result<(), JournalError> {
         let older = self.snapshots.store(seq, bytes).await?;
+        hit(Point::AfterSnapshotStore);
         if let Some(older) = older {
             until(&self.inner, "drop old records", PATIENCE, || async {
                 self.stream.purge().sequence(older + 1).await.map(|_| ()).map_err(Fault::from)
             })
             .await?;
+            hit(Point::AfterJournalPurge);
         }
         Ok(())
     }

@@ -1,3 +1,4 @@
+use yardmaster_failpoint::{Point, hit};
 use yardmaster_protocol::{BranchName, CommitId, LandOutcome, Sighting};
 
 use crate::git::cut;
@@ -24,12 +25,16 @@ impl Mirror {
     /// Moves `target` on the remote from exactly `from` to `to`, never by force, and then looks at
     /// what the remote has: that, and not the push, says how it went.
     pub fn land(&self, target: &BranchName, from: CommitId, to: CommitId, asked: &[CommitId]) -> LandOutcome {
+        hit(Point::BeforePush);
         let pushed = match self.is_forward(from, to) {
             Ok(true) => self.push(target, from, to).unwrap_or_else(|e| Pushed::Unclear(e.to_string())),
             Ok(false) => Pushed::Declined(format!("{to} does not descend from {from}, so it was not pushed")),
             Err(error) => Pushed::Unclear(error.to_string()),
         };
-        match self.look_for(target, from, to, asked) {
+        hit(Point::AfterPush);
+        let read_back = self.look_for(target, from, to, asked);
+        hit(Point::AfterReadBack);
+        match read_back {
             Err(error) => {
                 let said = match pushed {
                     Pushed::Unclear(why) => format!("{why}; then "),

@@ -2,6 +2,7 @@ use std::collections::HashSet;
 use std::sync::PoisonError;
 
 use git2::{ErrorCode, Oid, Repository};
+use yardmaster_failpoint::{Point, hit};
 use yardmaster_protocol::{BranchName, CommitId, Inspection, RequestId};
 
 use crate::changes::between;
@@ -43,7 +44,9 @@ impl Mirror {
                     wanted.push(ask);
                 }
             }
+            hit(Point::BeforePinFetch);
             let missing = self.fetch_pins(wanted)?;
+            hit(Point::AfterPinFetch);
             for ask in batch {
                 let inspection = if missing.contains(&ask.request) {
                     self.with_repository(|repo| remove_pin(repo, ask.request))?;

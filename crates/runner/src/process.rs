@@ -5,6 +5,7 @@ use std::thread;
 
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, waitid};
 use tokio::sync::oneshot;
+use yardmaster_failpoint::{Point, hit};
 
 use crate::leftovers::CrashRecord;
 
@@ -78,7 +79,9 @@ fn accompany(mut command: Command, record: &CrashRecord, started: oneshot::Sende
     // It holds our copy of the pipe's writing end; without it the reader sees the end of output.
     drop(command);
     let id = Pid::from_child(&child);
+    hit(Point::AfterGateSpawn);
     record.write(id);
+    hit(Point::AfterGateRecord);
     let (exit_seen, exited) = oneshot::channel();
     let (reap, reap_asked) = mpsc::channel();
     let (status_known, status) = oneshot::channel();
