@@ -71,6 +71,10 @@ const WALLS: [(&str, &[&str]); 5] = [
 
 /// Everything that ships with a package, by name.
 fn tree(package: &str) -> BTreeSet<String> {
+    cargo_tree(package, "{p}").lines().filter_map(|l| l.split(' ').next()).map(str::to_owned).collect()
+}
+
+fn cargo_tree(package: &str, format: &str) -> String {
     let cargo = Command::new(env!("CARGO"))
         .args([
             "tree",
@@ -80,7 +84,7 @@ fn tree(package: &str) -> BTreeSet<String> {
             "--prefix",
             "none",
             "--format",
-            "{p}",
+            format,
             "--package",
             package,
         ])
@@ -88,8 +92,16 @@ fn tree(package: &str) -> BTreeSet<String> {
         .output()
         .expect("cargo runs");
     assert!(cargo.status.success(), "{}", String::from_utf8_lossy(&cargo.stderr));
-    let text = String::from_utf8_lossy(&cargo.stdout);
-    text.lines().filter_map(|l| l.split(' ').next()).map(str::to_owned).collect()
+    String::from_utf8_lossy(&cargo.stdout).into_owned()
+}
+
+/// The moments at which a process can be made to die are for tests alone.
+#[test]
+fn the_binary_that_is_shipped_has_no_failpoints() {
+    let tree = cargo_tree("yardmaster", "{p} features:{f}");
+    let lines: Vec<&str> = tree.lines().filter(|l| l.starts_with("yardmaster-failpoint ")).collect();
+    assert!(!lines.is_empty(), "the crate has gone, and this test can too");
+    assert!(!lines.iter().any(|l| l.contains("features:failpoints")), "{lines:?}");
 }
 
 #[test]

@@ -16,7 +16,7 @@ async fn of_two_daemons_one_steps_down_and_nothing_is_doubled() {
     }
     let other = house.dir.path().join("other").to_string_lossy().into_owned();
     let mut second = house.launch(&["--slots", "2", "--state-dir", &other]);
-    second.ready().await;
+    second.ready_or_ended().await;
     for branch in &branches[6..] {
         house.announce("ann", branch).await;
     }

@@ -1,5 +1,5 @@
-use std::path::PathBuf;
-use std::process::Stdio;
+use std::path::{Path, PathBuf};
+use std::process::{ExitStatus, Stdio};
 use std::sync::{Arc, Mutex, OnceLock};
 
 use tokio::io::{AsyncBufReadExt as _, BufReader};
@@ -39,7 +39,12 @@ pub struct Daemon {
 impl Daemon {
     /// Starts it; `ready` waits until it serves.
     pub fn start(args: &[&str], env: &[(&str, &str)]) -> Daemon {
-        let mut child = Command::new(yardmaster())
+        Daemon::start_program(&yardmaster(), args, env)
+    }
+
+    /// Starts another build of it.
+    pub fn start_program(program: &Path, args: &[&str], env: &[(&str, &str)]) -> Daemon {
+        let mut child = Command::new(program)
             .arg("serve")
             .args(args)
             .envs(env.iter().copied())
@@ -77,6 +82,13 @@ impl Daemon {
         assert!(matches!(came, Ok(Ok(_))), "the daemon is not ready:\n{}", self.log());
     }
 
+    /// Returns once it serves or has ended.
+    pub async fn ready_or_ended(&self) {
+        let mut ready = self.ready.clone();
+        let came = tokio::time::timeout(PATIENCE, ready.wait_for(|r| *r)).await;
+        assert!(came.is_ok(), "the daemon neither serves nor ends:\n{}", self.log());
+    }
+
     /// Everything that it printed so far.
     pub fn log(&self) -> String {
         self.log.lock().expect("nobody panics here").join("\n")
@@ -91,6 +103,11 @@ impl Daemon {
         // The sender goes when the last line has been read.
         while ready.changed().await.is_ok() {}
         (code, self.log())
+    }
+
+    /// Waits for its end, however long that takes. Safe to drop at any point.
+    pub async fn gone(&mut self) -> ExitStatus {
+        self.child.wait().await.expect("waited")
     }
 
     /// The process id.

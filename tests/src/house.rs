@@ -20,6 +20,8 @@ pub struct House {
     pub url: String,
     /// The server, when it runs.
     pub server: Option<Embedded>,
+    /// The build that is started; none: the usual one.
+    pub program: Option<PathBuf>,
     /// Everything on disk.
     pub dir: TempDir,
 }
@@ -68,7 +70,7 @@ impl House {
             .expect("connected");
         let events = Events::listen(&nats).await;
         let remote = Remote::create(&dir.path().join("remote.git"));
-        House { daemon: None, events, nats, remote, url, server: Some(server), dir }
+        House { daemon: None, events, nats, remote, url, server: Some(server), program: None, dir }
     }
 
     fn first_commit(&self, files: &[(&str, &str)]) {
@@ -132,7 +134,10 @@ impl House {
         let home = self.dir.path().join("home").to_string_lossy().into_owned();
         let mut all = vec![("YARDMASTER__REPO__POLL", "500ms"), ("XDG_STATE_HOME", home.as_str())];
         all.extend(env);
-        Daemon::start(&args, &all)
+        match &self.program {
+            Some(program) => Daemon::start_program(program, &args, &all),
+            None => Daemon::start(&args, &all),
+        }
     }
 
     /// kill -9.

@@ -9,6 +9,7 @@ mod ledger;
 mod refused;
 mod remote;
 mod server;
+pub mod siege;
 
 pub use daemon::{Daemon, yardmaster};
 pub use events::{Events, Message};

@@ -1,0 +1,260 @@
+use std::time::Duration;
+
+use yardmaster_failpoint::Point;
+
+use super::Chance;
+
+/// What a round is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// The daemon is killed.
+    Daemon,
+    /// The nats-server is killed or stopped.
+    Nats,
+    /// The remote sleeps, dies, refuses, or kills who pushes.
+    Remote,
+}
+
+impl Kind {
+    /// All of them, in the order in which rounds take turns.
+    pub const ALL: [Kind; 3] = [Kind::Daemon, Kind::Nats, Kind::Remote];
+
+    /// As the command line has it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Kind::Daemon => "daemon",
+            Kind::Nats => "nats",
+            Kind::Remote => "remote",
+        }
+    }
+}
+
+/// One thing that goes wrong.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fault {
+    /// The daemon dies when it passes this point for the n-th time.
+    DiesAt(Point, u64),
+    /// The daemon is killed so long after it was started.
+    DiesAfter(Duration),
+    /// The nats-server is killed after so long, and started again.
+    NatsDies(Duration),
+    /// The nats-server stands still after the first time, for the second.
+    NatsStops(Duration, Duration),
+    /// Both die, the server first.
+    BothDie(Duration),
+    /// The remote does this at the next push.
+    Hook(HookFault),
+    /// The remote does this at the next push, and the daemon dies while it does.
+    HookAndDies(HookFault),
+}
+
+/// What the remote does at a push.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum HookFault {
+    /// Takes its time before it moves the ref.
+    PreSleeps,
+    /// Says no.
+    PreDeclines,
+    /// Its own process for this push is killed before the ref moves.
+    PreKillsReceiver,
+    /// The git that pushes is killed before the ref moves.
+    PreKillsPusher,
+    /// Takes its time after it moved the ref.
+    PostSleeps,
+    /// Its own process for this push is killed after the ref has moved.
+    PostKillsReceiver,
+    /// The git that pushes is killed after the ref has moved.
+    PostKillsPusher,
+}
+
+impl HookFault {
+    /// All of them.
+    pub const ALL: [HookFault; 7] = [
+        HookFault::PreSleeps,
+        HookFault::PreDeclines,
+        HookFault::PreKillsReceiver,
+        HookFault::PreKillsPusher,
+        HookFault::PostSleeps,
+        HookFault::PostKillsReceiver,
+        HookFault::PostKillsPusher,
+    ];
+
+    /// As the hook's script and the report have it.
+    pub fn name(self) -> &'static str {
+        match self {
+            HookFault::PreSleeps => "pre-sleeps",
+            HookFault::PreDeclines => "pre-declines",
+            HookFault::PreKillsReceiver => "pre-kills-receiver",
+            HookFault::PreKillsPusher => "pre-kills-pusher",
+            HookFault::PostSleeps => "post-sleeps",
+            HookFault::PostKillsReceiver => "post-kills-receiver",
+            HookFault::PostKillsPusher => "post-kills-pusher",
+        }
+    }
+}
+
+/// What happens in one round.
+#[derive(Debug, Clone)]
+pub struct Plan {
+    /// Everything that is left to chance follows from it.
+    pub seed: u64,
+    /// What it is about.
+    pub kind: Kind,
+    /// One after the other.
+    pub faults: Vec<Fault>,
+}
+
+/// Plans rounds so that all points have their turn.
+#[derive(Debug)]
+pub struct Planner {
+    seed: u64,
+    points: Vec<Point>,
+    hooks: Vec<HookFault>,
+}
+
+const POINTS_A_ROUND: usize = 6;
+
+impl Planner {
+    /// The rounds of `seed`.
+    pub fn new(seed: u64) -> Planner {
+        Planner { seed, points: Vec::new(), hooks: Vec::new() }
+    }
+
+    /// The next round.
+    pub fn next(&mut self, kind: Kind) -> Plan {
+        self.seed = self.seed.wrapping_add(1);
+        let mut chance = Chance::new(self.seed);
+        let mut faults = match kind {
+            Kind::Daemon => self.daemon_faults(&mut chance),
+            Kind::Nats => nats_faults(&mut chance),
+            Kind::Remote => self.remote_faults(&mut chance),
+        };
+        chance.shuffle(&mut faults);
+        Plan { seed: self.seed, kind, faults }
+    }
+
+    fn daemon_faults(&mut self, chance: &mut Chance) -> Vec<Fault> {
+        let mut faults = Vec::new();
+        for _ in 0..POINTS_A_ROUND {
+            if self.points.is_empty() {
+                self.points = Point::ALL.to_vec();
+                chance.shuffle(&mut self.points);
+            }
+            let Some(point) = self.points.pop() else { break };
+            faults.push(Fault::DiesAt(point, if is_rare(point) { 1 } else { chance.between(1, 4) }));
+        }
+        faults.extend((0..2).map(|_| Fault::DiesAfter(Duration::from_millis(chance.between(30, 900)))));
+        faults
+    }
+
+    fn remote_faults(&mut self, chance: &mut Chance) -> Vec<Fault> {
+        let mut faults = Vec::new();
+        for n in 0..5 {
+            if self.hooks.is_empty() {
+                self.hooks = HookFault::ALL.to_vec();
+                chance.shuffle(&mut self.hooks);
+            }
+            let Some(hook) = self.hooks.pop() else { break };
+            faults.push(if n % 2 == 0 { Fault::Hook(hook) } else { Fault::HookAndDies(hook) });
+        }
+        faults
+    }
+}
+
+fn nats_faults(chance: &mut Chance) -> Vec<Fault> {
+    let ms = |chance: &mut Chance, from, to| Duration::from_millis(chance.between(from, to));
+    vec![
+        Fault::NatsDies(ms(chance, 0, 600)),
+        Fault::NatsDies(ms(chance, 0, 600)),
+        Fault::NatsStops(ms(chance, 0, 400), ms(chance, 200, 2_500)),
+        Fault::NatsStops(ms(chance, 0, 400), ms(chance, 2_000, 4_500)),
+        Fault::BothDie(ms(chance, 50, 600)),
+    ]
+}
+
+/// Points that one life passes only once, or only now and then.
+fn is_rare(point: Point) -> bool {
+    match point {
+        Point::AfterReplay
+        | Point::AfterPinSweep
+        | Point::AfterJobPurge
+        | Point::BeforeJobRetract
+        | Point::MidJobRetract
+        | Point::AfterJobRetract
+        | Point::BeforeSnapshotStore
+        | Point::AfterSnapshotStore
+        | Point::AfterJournalPurge => true,
+        Point::AfterDelivery
+        | Point::BeforeJournalAppend
+        | Point::AfterJournalAppend
+        | Point::BeforePinFetch
+        | Point::AfterPinFetch
+        | Point::BeforeAssemble
+        | Point::AfterAssemble
+        | Point::BeforeJobPublish
+        | Point::AfterJobPublish
+        | Point::AfterJobTaken
+        | Point::AfterGateSpawn
+        | Point::AfterGateRecord
+        | Point::BeforeReportPublish
+        | Point::AfterReportPublish
+        | Point::AfterJobAck
+        | Point::BeforeReportTaken
+        | Point::AfterReportTaken
+        | Point::AfterReportAck
+        | Point::BeforePush
+        | Point::AfterPush
+        | Point::AfterReadBack
+        | Point::BeforeLook
+        | Point::AfterLook
+        | Point::BeforeEventPublish
+        | Point::MidEventPublish
+        | Point::AfterEventPublish
+        | Point::BeforeAck
+        | Point::AfterAck
+        | Point::BeforeUnpin
+        | Point::AfterUnpin => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    /// What the siege arms is what the code has: every point is passed somewhere, none by two names.
+    #[test]
+    fn the_points_that_are_tried_are_the_points_in_the_code() {
+        let mut planner = Planner::new(7);
+        let rounds = Point::ALL.len().div_ceil(POINTS_A_ROUND);
+        let faults = (0..rounds).flat_map(|_| planner.next(Kind::Daemon).faults);
+        let tried: BTreeSet<&str> = faults
+            .filter_map(|f| if let Fault::DiesAt(point, _) = f { Some(point.variant()) } else { None })
+            .collect();
+        let crates = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../crates");
+        let mut passed = Vec::new();
+        for room in ["git", "runner", "bus", "daemon", "cli"] {
+            for file in sources(&crates.join(room).join("src")) {
+                let text = std::fs::read_to_string(&file).expect("a source file");
+                let calls = text.split("hit(Point::").skip(1);
+                passed.extend(calls.map(|c| c.split(')').next().unwrap_or_default().to_owned()));
+            }
+        }
+        let names: BTreeSet<&str> = passed.iter().map(String::as_str).collect();
+        assert_eq!(names.len(), passed.len(), "a point is passed in two places: {passed:?}");
+        assert_eq!(tried, names);
+    }
+
+    fn sources(dir: &std::path::Path) -> Vec<std::path::PathBuf> {
+        let mut found = Vec::new();
+        for entry in std::fs::read_dir(dir).expect("a directory").flatten() {
+            let path = entry.path();
+            match path.is_dir() {
+                true => found.extend(sources(&path)),
+                false => found.push(path),
+            }
+        }
+        found
+    }
+}
