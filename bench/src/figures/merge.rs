@@ -28,7 +28,7 @@ pub(super) fn table(repositories: &[PathBuf]) -> Result<String, Trouble> {
         let ours = ours(repository, &scratch.path().join("mirror"), &pairs, CrossCheck::Off)?;
         let checked = ours_checked(repository, &scratch.path().join("checked"), &pairs)?;
         let dir = scratch.path().join("git");
-        git::create_bare(&dir, Some(repository))?;
+        prepare(repository, &dir)?;
         let resident = resident(&dir, &pairs)?;
         let spawned = spawned(&dir, &pairs)?;
         let libgit2 = libgit2(&dir, &pairs)?;
@@ -67,8 +67,23 @@ fn pairs(repository: &Path) -> Result<Vec<Pair>, Trouble> {
     Ok(pairs)
 }
 
-fn mirror(repository: &Path, dir: &Path, cross_check: CrossCheck) -> Result<Mirror, Trouble> {
+/// With a commit graph, as a repository has that is kept in order.
+fn prepare(repository: &Path, dir: &Path) -> Result<(), Trouble> {
     git::create_bare(dir, Some(repository))?;
+    let head = git::run(repository, &["rev-parse", "HEAD"])?;
+    let mut child = git::command(dir)
+        .args(["commit-graph", "write", "--stdin-commits", "--no-progress"])
+        .stdin(Stdio::piped())
+        .spawn()?;
+    child.stdin.take().ok_or("no pipe to git")?.write_all(format!("{head}\n").as_bytes())?;
+    if !child.wait()?.success() {
+        return Err("git commit-graph failed".into());
+    }
+    Ok(())
+}
+
+fn mirror(repository: &Path, dir: &Path, cross_check: CrossCheck) -> Result<Mirror, Trouble> {
+    prepare(repository, dir)?;
     Ok(Mirror::open(dir, "/nowhere", GitOptions { cross_check, ..GitOptions::default() })?)
 }
 
