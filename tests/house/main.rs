@@ -13,6 +13,7 @@ mod push;
 mod python;
 mod remote_away;
 mod schemas;
+mod siege;
 mod stop;
 mod stories;
 mod teller;

@@ -25,14 +25,15 @@ async fn of_two_daemons_one_steps_down_and_nothing_is_doubled() {
         let logs = || format!("the first:\n{}\nthe second:\n{}", house.log(), second.log());
         assert_eq!(end["type"], "merge_complete", "{branch}: {end}\n{}", logs());
     }
-    let first = house.daemon.as_mut().expect("it was started");
-    let (code, log) = tokio::select! {
-        ended = first.ended() => ended,
-        ended = second.ended() => ended,
+    let mut first = house.daemon.take().expect("it was started");
+    let ((code, log), survivor) = tokio::select! {
+        ended = first.ended() => (ended, second),
+        ended = second.ended() => (ended, first),
     };
     assert_ne!(code, Some(0), "{log}");
     let told = log.lines().find(|l| l.starts_with("error:")).unwrap_or_default();
     assert!(told.contains("another daemon"), "{told}");
+    assert_eq!(survivor.stop().await, Some(0));
     let ledger = house.check().await;
     assert_eq!(ledger.by_request().len(), branches.len());
 }

@@ -104,61 +104,44 @@ pub struct Plan {
     pub faults: Vec<Fault>,
 }
 
-/// Plans rounds so that all points have their turn.
-#[derive(Debug)]
-pub struct Planner {
-    seed: u64,
-    points: Vec<Point>,
-    hooks: Vec<HookFault>,
-}
-
 const POINTS_A_ROUND: usize = 6;
+const HOOKS_A_ROUND: usize = 4;
 
-impl Planner {
-    /// The rounds of `seed`.
-    pub fn new(seed: u64) -> Planner {
-        Planner { seed, points: Vec::new(), hooks: Vec::new() }
-    }
-
-    /// The next round.
-    pub fn next(&mut self, kind: Kind) -> Plan {
-        self.seed = self.seed.wrapping_add(1);
-        let mut chance = Chance::new(self.seed);
+impl Plan {
+    /// The round of a seed; seeds that follow one another go through all points and all hooks.
+    pub fn new(kind: Kind, seed: u64) -> Plan {
+        let mut chance = Chance::new(seed);
         let mut faults = match kind {
-            Kind::Daemon => self.daemon_faults(&mut chance),
+            Kind::Daemon => daemon_faults(seed, &mut chance),
             Kind::Nats => nats_faults(&mut chance),
-            Kind::Remote => self.remote_faults(&mut chance),
+            Kind::Remote => remote_faults(seed, &mut chance),
         };
         chance.shuffle(&mut faults);
-        Plan { seed: self.seed, kind, faults }
+        Plan { seed, kind, faults }
     }
+}
 
-    fn daemon_faults(&mut self, chance: &mut Chance) -> Vec<Fault> {
-        let mut faults = Vec::new();
-        for _ in 0..POINTS_A_ROUND {
-            if self.points.is_empty() {
-                self.points = Point::ALL.to_vec();
-                chance.shuffle(&mut self.points);
-            }
-            let Some(point) = self.points.pop() else { break };
-            faults.push(Fault::DiesAt(point, if is_rare(point) { 1 } else { chance.between(1, 4) }));
-        }
-        faults.extend((0..2).map(|_| Fault::DiesAfter(Duration::from_millis(chance.between(30, 900)))));
-        faults
-    }
+/// The next `count` of `all` in an order that differs from one time through to the next.
+fn turn<T: Copy>(all: &[T], count: usize, seed: u64) -> Vec<T> {
+    let turns = all.len().div_ceil(count) as u64;
+    let mut order = all.to_vec();
+    Chance::new(seed / turns).shuffle(&mut order);
+    let skipped = usize::try_from(seed % turns).unwrap_or(0) * count;
+    order.into_iter().skip(skipped).take(count).collect()
+}
 
-    fn remote_faults(&mut self, chance: &mut Chance) -> Vec<Fault> {
-        let mut faults = Vec::new();
-        for n in 0..5 {
-            if self.hooks.is_empty() {
-                self.hooks = HookFault::ALL.to_vec();
-                chance.shuffle(&mut self.hooks);
-            }
-            let Some(hook) = self.hooks.pop() else { break };
-            faults.push(if n % 2 == 0 { Fault::Hook(hook) } else { Fault::HookAndDies(hook) });
-        }
-        faults
-    }
+fn daemon_faults(seed: u64, chance: &mut Chance) -> Vec<Fault> {
+    let nth = |point: Point, chance: &mut Chance| if is_rare(point) { 1 } else { chance.between(1, 4) };
+    let points = turn(Point::ALL, POINTS_A_ROUND, seed).into_iter();
+    let mut faults: Vec<Fault> = points.map(|point| Fault::DiesAt(point, nth(point, chance))).collect();
+    faults.extend((0..2).map(|_| Fault::DiesAfter(Duration::from_millis(chance.between(30, 900)))));
+    faults
+}
+
+fn remote_faults(seed: u64, chance: &mut Chance) -> Vec<Fault> {
+    let hooks = turn(&HookFault::ALL, HOOKS_A_ROUND, seed).into_iter();
+    let with = |hook| if chance.below(2) == 0 { Fault::Hook(hook) } else { Fault::HookAndDies(hook) };
+    hooks.map(with).collect()
 }
 
 fn nats_faults(chance: &mut Chance) -> Vec<Fault> {
@@ -226,9 +209,8 @@ mod tests {
     /// What the siege arms is what the code has: every point is passed somewhere, none by two names.
     #[test]
     fn the_points_that_are_tried_are_the_points_in_the_code() {
-        let mut planner = Planner::new(7);
-        let rounds = Point::ALL.len().div_ceil(POINTS_A_ROUND);
-        let faults = (0..rounds).flat_map(|_| planner.next(Kind::Daemon).faults);
+        let rounds = Point::ALL.len().div_ceil(POINTS_A_ROUND) as u64;
+        let faults = (0..rounds).flat_map(|seed| Plan::new(Kind::Daemon, seed).faults);
         let tried: BTreeSet<&str> = faults
             .filter_map(|f| if let Fault::DiesAt(point, _) = f { Some(point.variant()) } else { None })
             .collect();

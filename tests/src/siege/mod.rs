@@ -14,7 +14,7 @@ mod tally;
 mod workload;
 
 pub use chance::Chance;
-pub use faults::{Fault, HookFault, Kind, Plan, Planner};
+pub use faults::{Fault, HookFault, Kind, Plan};
 pub use judge::{Announced, Commit, Evidence, Expected, Foreign, Rule, Violation, judge};
 pub use round::{RoundEnd, armed_program, run};
 pub use tally::Tally;

@@ -136,7 +136,9 @@ fn watch_ends(mut events: EventStream) -> watch::Receiver<BTreeSet<String>> {
         while let Ok(streamed) = events.next().await {
             let is_end = streamed.event.is_some_and(|e| e.body.is_terminal());
             if let Some(branch) = streamed.payload["branch"].as_str().filter(|_| is_end) {
-                told.send_modify(|ended| drop(ended.insert(branch.to_owned())));
+                told.send_modify(|ended| {
+                    ended.insert(branch.to_owned());
+                });
             }
         }
     });
