@@ -26,7 +26,7 @@ pub(crate) const HAPPENINGS_WAITING: usize = 4_096;
 /// The most that one batch takes together into the journal.
 const BATCH: usize = 512;
 /// A snapshot is taken after so many facts; often, where it is to be tried what a crash does to it.
-const FACTS_PER_SNAPSHOT: usize = if cfg!(feature = "failpoints") { 60 } else { 20_000 };
+const FACTS_PER_SNAPSHOT: usize = if cfg!(feature = "failpoints") { 30 } else { 20_000 };
 /// How often the mirror is packed, when nothing is pending.
 const TIDY: Duration = Duration::from_secs(3_600);
 /// A push under way may take so long after we were asked to stop.

@@ -58,9 +58,9 @@ async fn main() -> ExitCode {
         }
     }
     if arguments.json {
-        println!("{}", tally.to_json())
+        println!("{}", tally.to_json());
     } else {
-        print!("{tally}")
+        print!("{tally}");
     }
     if tally.holds() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }

@@ -117,6 +117,10 @@ impl Plan {
             Kind::Remote => remote_faults(seed, &mut chance),
         };
         chance.shuffle(&mut faults);
+        // At the end of a round there is enough behind it for what needs much.
+        faults.sort_by_key(|f| {
+            if let Fault::DiesAt(point, _) = f { often(*point) == Often::Late } else { false }
+        });
         Plan { seed, kind, faults }
     }
 }
@@ -131,7 +135,11 @@ fn turn<T: Copy>(all: &[T], count: usize, seed: u64) -> Vec<T> {
 }
 
 fn daemon_faults(seed: u64, chance: &mut Chance) -> Vec<Fault> {
-    let nth = |point: Point, chance: &mut Chance| if is_rare(point) { 1 } else { chance.between(1, 4) };
+    let nth = |point: Point, chance: &mut Chance| match often(point) {
+        Often::Many => chance.between(1, 4),
+        Often::Once => 1 + chance.below(4) / 3,
+        Often::WhenOvertaken | Often::Late => 1,
+    };
     let points = turn(Point::ALL, POINTS_A_ROUND, seed).into_iter();
     let mut faults: Vec<Fault> = points.map(|point| Fault::DiesAt(point, nth(point, chance))).collect();
     faults.extend((0..2).map(|_| Fault::DiesAfter(Duration::from_millis(chance.between(30, 900)))));
@@ -155,25 +163,39 @@ fn nats_faults(chance: &mut Chance) -> Vec<Fault> {
     ]
 }
 
-/// Points that one life passes only once, or only now and then.
-fn is_rare(point: Point) -> bool {
+/// How often a life can be expected to pass a point.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Often {
+    /// Many times.
+    Many,
+    /// Once or a few times.
+    Once,
+    /// Only when a run is not needed any more.
+    WhenOvertaken,
+    /// Only when much has happened.
+    Late,
+}
+
+fn often(point: Point) -> Often {
     match point {
         Point::AfterReplay
         | Point::AfterPinSweep
         | Point::AfterJobPurge
-        | Point::BeforeJobRetract
-        | Point::MidJobRetract
-        | Point::AfterJobRetract
-        | Point::BeforeSnapshotStore
-        | Point::AfterSnapshotStore
-        | Point::AfterJournalPurge => true,
-        Point::AfterDelivery
-        | Point::BeforeJournalAppend
-        | Point::AfterJournalAppend
+        | Point::AfterDelivery
         | Point::BeforePinFetch
         | Point::AfterPinFetch
         | Point::BeforeAssemble
         | Point::AfterAssemble
+        | Point::AfterReportAck
+        | Point::BeforePush
+        | Point::AfterPush
+        | Point::AfterReadBack
+        | Point::BeforeUnpin
+        | Point::AfterUnpin => Often::Once,
+        Point::BeforeJobRetract | Point::MidJobRetract | Point::AfterJobRetract => Often::WhenOvertaken,
+        Point::BeforeSnapshotStore | Point::AfterSnapshotStore | Point::AfterJournalPurge => Often::Late,
+        Point::BeforeJournalAppend
+        | Point::AfterJournalAppend
         | Point::BeforeJobPublish
         | Point::AfterJobPublish
         | Point::AfterJobTaken
@@ -184,20 +206,19 @@ fn is_rare(point: Point) -> bool {
         | Point::AfterJobAck
         | Point::BeforeReportTaken
         | Point::AfterReportTaken
-        | Point::AfterReportAck
-        | Point::BeforePush
-        | Point::AfterPush
-        | Point::AfterReadBack
         | Point::BeforeLook
         | Point::AfterLook
         | Point::BeforeEventPublish
         | Point::MidEventPublish
         | Point::AfterEventPublish
         | Point::BeforeAck
-        | Point::AfterAck
-        | Point::BeforeUnpin
-        | Point::AfterUnpin => false,
+        | Point::AfterAck => Often::Many,
     }
+}
+
+/// Whether only somebody else's push makes sure that the point is passed.
+pub(crate) fn needs_a_stranger(point: Point) -> bool {
+    often(point) == Often::WhenOvertaken
 }
 
 #[cfg(test)]

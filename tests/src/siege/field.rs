@@ -5,8 +5,9 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 use yardmaster_bus::Bus;
+use yardmaster_failpoint::{Point, VARIABLE};
 
-use super::faults::{Fault, HookFault};
+use super::faults::{Fault, HookFault, needs_a_stranger};
 use super::hooks::Hooks;
 use super::judge::{Announced, Foreign, Rule, Violation};
 use super::workload::Act;
@@ -18,6 +19,8 @@ const FLAGS: [&str; 2] = ["--slots", "3"];
 const LONGEST_LIFE: Duration = Duration::from_secs(6);
 /// What goes on after the last end: releases, acks, a look at the remote.
 const AFTERMATH: Duration = Duration::from_millis(700);
+/// By then something is being tested.
+const OVERTAKEN: Duration = Duration::from_millis(250);
 const SIGKILL: i32 = 9;
 
 /// A round while it lasts.
@@ -43,7 +46,7 @@ impl Field {
     /// Lets one fault happen while there is work.
     pub(crate) async fn suffer(&mut self, fault: Fault) {
         let happened = match fault {
-            Fault::DiesAt(point, nth) => self.dies_at(&format!("{}:{nth}", point.name())).await,
+            Fault::DiesAt(point, nth) => self.dies_at(point, nth).await,
             Fault::DiesAfter(after) => {
                 self.start(&[]);
                 self.say_more().await;
@@ -97,12 +100,17 @@ impl Field {
     }
 
     /// Whether it died there.
-    async fn dies_at(&mut self, armed: &str) -> bool {
+    async fn dies_at(&mut self, point: Point, nth: u64) -> bool {
+        let armed = format!("{}:{nth}", point.name());
         if self.house.daemon.is_some() {
             self.kill().await;
         }
-        self.start(&[(yardmaster_failpoint::VARIABLE, armed)]);
+        self.start(&[(VARIABLE, armed.as_str())]);
         self.say_more().await;
+        if needs_a_stranger(point) {
+            sleep(OVERTAKEN).await;
+            self.stranger_pushes();
+        }
         let Some(mut daemon) = self.house.daemon.take() else { return false };
         let is_quiet = self.quiet();
         let status = tokio::select! {
@@ -167,8 +175,12 @@ impl Field {
             self.say(act).await;
         }
         if self.chance.below(3) == 0 {
-            self.foreign.push(stranger::push(&self.house.remote, self.foreign.len()));
+            self.stranger_pushes();
         }
+    }
+
+    fn stranger_pushes(&mut self) {
+        self.foreign.push(stranger::push(&self.house.remote, self.foreign.len()));
     }
 
     async fn say(&mut self, act: Act) {

@@ -162,6 +162,7 @@ impl<'a> Court<'a> {
             }
             let request = text(&message.event, "request");
             if request.is_empty() {
+                self.only_withdrawals_are_rejected(&message.event);
                 continue;
             }
             let count = counted.entry(request).or_default();
@@ -176,6 +177,14 @@ impl<'a> Court<'a> {
             if is_terminal(&message.event) {
                 ended.insert(request);
             }
+        }
+    }
+
+    /// Agents say nothing wrong here; a withdrawal may come too late.
+    fn only_withdrawals_are_rejected(&mut self, event: &Value) {
+        let is_late = text(event, "payload").contains("\"withdraw\"");
+        if text(event, "type") == "request_rejected" && !is_late {
+            self.broken(Rule::EndsAsItMust, format!("{event} rejects what was right"));
         }
     }
 

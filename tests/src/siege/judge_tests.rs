@@ -138,6 +138,16 @@ fn an_end_that_is_not_the_right_one_is_caught_and_a_refusal_of_the_remote_is_bel
 }
 
 #[test]
+fn a_rejected_announcement_is_caught_and_a_late_withdrawal_may_be_rejected() {
+    let rejected = |payload: &str| {
+        let event = json!({"type": "request_rejected", "payload": payload});
+        broken(|e| e.events.push(message("5", event)))
+    };
+    assert_eq!(rejected(r#"{"type":"ready_to_merge"}"#), [Rule::EndsAsItMust]);
+    assert_eq!(rejected(r#"{"type":"withdraw"}"#), []);
+}
+
+#[test]
 fn one_of_a_pair_lands_and_a_dependency_lands_first() {
     let pair = |e: &mut Evidence| {
         e.announced[0].expected = Expected::EitherOr("two".into(), "gate_red");

@@ -84,7 +84,7 @@ fn works(plain: usize) -> Vec<Work> {
 impl Workload {
     /// Makes the branches, and says who announces what and when.
     pub(crate) fn prepare(house: &House, chance: &mut Chance) -> Workload {
-        let works = works(3);
+        let works = works(8);
         let files: Vec<[(&str, Option<&str>); 1]> =
             works.iter().map(|w| [(w.path.as_str(), Some(w.text.as_str()))]).collect();
         let changes: Vec<Change<'_>> = works
