@@ -64,8 +64,9 @@ async fn what_the_house_says_is_valid() {
         house.events.of_type(name, "queued").await;
         assert_eq!(house.events.of_type(name, "queued").await["request"], format!("r{}", n + 2));
     }
-    house.announce_with("ann", "ann/waits", &json!({"depends_on": ["nobody"]})).await;
     house.branch("ann/waits", &[("waits", "1\n")]);
+    house.announce_with("ann", "ann/waits", &json!({"depends_on": ["nobody"]})).await;
+    house.events.of_type("ann/waits", "blocked").await;
     house.withdraw("ann", "ann/taken").await;
     house.events.of_type("ann/taken", "withdrawn").await;
     house.branch("ann/newer", &[("newer", "2\n")]);

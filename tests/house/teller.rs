@@ -357,7 +357,7 @@ impl Teller {
             }
             let (queue, status) = (self.ask("queue").await, self.ask("status").await);
             let now = (status["journal"].clone(), self.live.len());
-            if self.is_at_rest(&queue) && now == last {
+            if self.is_at_rest(&queue) && now == last && self.runs_are_those_asked_for().await {
                 return Ok(());
             }
             last = now;
@@ -383,8 +383,24 @@ impl Teller {
             && testing == self.live.len() as u64
     }
 
+    /// A run that is being killed must not be taken for the one that follows it.
+    async fn runs_are_those_asked_for(&self) -> bool {
+        for run in &self.live {
+            let view = self.ask_for("status", &json!({"what": run.request}).to_string()).await;
+            if view["run"] != run.id.as_str() {
+                return false;
+            }
+        }
+        true
+    }
+
     async fn ask(&self, verb: &str) -> Value {
-        let reply = self.house.nats.request(format!("yardmaster.v1.{verb}"), "".into()).await;
+        self.ask_for(verb, "").await
+    }
+
+    async fn ask_for(&self, verb: &str, body: &str) -> Value {
+        let subject = format!("yardmaster.v1.{verb}");
+        let reply = self.house.nats.request(subject, body.to_owned().into()).await;
         reply.ok().and_then(|r| serde_json::from_slice(&r.payload).ok()).unwrap_or_default()
     }
 

@@ -3,7 +3,7 @@ use std::path::PathBuf;
 use yardmaster_bus::server::ServerError;
 use yardmaster_bus::{AppendError, BusError, JournalError};
 use yardmaster_git::GitError;
-use yardmaster_protocol::BranchName;
+use yardmaster_protocol::{BranchName, RequestId};
 use yardmaster_runner::RunnerError;
 
 use crate::settings::SettingsError;
@@ -37,6 +37,18 @@ pub enum ServeError {
         found: String,
         /// The remote that was asked for.
         wanted: String,
+    },
+    /// The journal counts on heads that this state directory does not have.
+    #[error(
+        "{pending} pending requests ({first} among them) are in the custody of another state directory than {path}: start with that one (--state-dir), or give this daemon a journal of its own (--name)"
+    )]
+    CustodyElsewhere {
+        /// The state directory.
+        path: PathBuf,
+        /// How many requests.
+        pending: usize,
+        /// One of them.
+        first: RequestId,
     },
     /// The embedded server cannot be had.
     #[error("failed to {0}")]

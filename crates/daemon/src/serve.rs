@@ -84,7 +84,7 @@ async fn serve_on(
     hit(Point::AfterReplay);
     let first_looks = first_look(settings, &mirror, &queue).await?;
     state.claim_for(&settings.remote)?;
-    sweep_pins(&mirror, &queue).await?;
+    sweep_pins(&mirror, &queue, state).await?;
     hit(Point::AfterPinSweep);
     depose_predecessor(&mut journal).await?;
     bus.purge_jobs().await?;
@@ -261,14 +261,19 @@ async fn depose_predecessor(journal: &mut Journal) -> Result<(), ServeError> {
     Ok(())
 }
 
-/// Unpins what a crash left pinned.
-async fn sweep_pins(mirror: &Arc<Mirror>, queue: &Queue) -> Result<(), ServeError> {
+/// Unpins what a crash left pinned. What the journal counts on must be there: without the heads a
+/// takeover could neither test nor land, and would fail requests for no fault of theirs.
+async fn sweep_pins(mirror: &Arc<Mirror>, queue: &Queue, state: &StateDir) -> Result<(), ServeError> {
     let keep: std::collections::BTreeSet<_> = queue.in_custody().collect();
     let at = Arc::clone(mirror);
-    let swept = spawn_blocking(move || {
-        let stale: Vec<_> = at.pinned()?.into_iter().filter(|r| !keep.contains(r)).collect();
-        at.unpin(&stale)
-    });
-    blocking(swept.await, mirror.path())??;
+    let pinned = blocking(spawn_blocking(move || at.pinned()).await, mirror.path())??;
+    let missing: Vec<_> = queue.with_pinned_head().filter(|r| !pinned.contains(r)).collect();
+    if let Some(first) = missing.first().copied() {
+        let path = state.path().to_owned();
+        return Err(ServeError::CustodyElsewhere { path, pending: missing.len(), first });
+    }
+    let at = Arc::clone(mirror);
+    let stale: Vec<_> = pinned.into_iter().filter(|r| !keep.contains(r)).collect();
+    blocking(spawn_blocking(move || at.unpin(&stale)).await, mirror.path())??;
     Ok(())
 }
