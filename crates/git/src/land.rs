@@ -90,7 +90,7 @@ impl Mirror {
         if !asked.contains(&to) {
             all.push(to);
         }
-        let mut seen = self.look(target, Some(from), &all)?;
+        let mut seen = self.look_expecting(target, to, from, &all)?;
         let landed = seen.contains.contains(&to);
         seen.contains.retain(|commit| asked.contains(commit));
         if seen.tip == to {

@@ -35,8 +35,18 @@ impl Mirror {
             self.with_repository(|repo| clear_way(repo, &local))?;
             self.fetch(&[refspec], extent)?.map_err(|why| GitError::Unreachable { why })?;
         }
+        self.sight(target, known, asked)
+    }
+
+    /// What the mirror's own copy of `target` shows.
+    fn sight(
+        &self,
+        target: &BranchName,
+        known: Option<CommitId>,
+        asked: &[CommitId],
+    ) -> Result<Sighting, GitError> {
         self.with_repository(|repo| {
-            let tip = repo.find_reference(&local)?.peel_to_commit()?;
+            let tip = repo.find_reference(&format!("{TARGETS}{target}"))?.peel_to_commit()?;
             let movement = movement(repo, known.map(oid), tip.id())?;
             let mut contained = Vec::new();
             for commit in asked {
@@ -52,6 +62,29 @@ impl Mirror {
                 project_file: project_file(repo, &tip.tree()?)?,
             })
         })
+    }
+
+    /// A look that expects `target` at `expected`, a commit made here: if the remote says so, there is
+    /// nothing to fetch. Any other commit may be there in part only, from a fetch that was cut off.
+    pub(crate) fn look_expecting(
+        &self,
+        target: &BranchName,
+        expected: CommitId,
+        known: CommitId,
+        asked: &[CommitId],
+    ) -> Result<Sighting, GitError> {
+        if self.heads(&[target])?.get(target.as_str()) != Some(&oid(expected)) {
+            return self.look(target, Some(known), asked);
+        }
+        let local = format!("{TARGETS}{target}");
+        {
+            let _one_at_a_time = self.fetching.lock().unwrap_or_else(PoisonError::into_inner);
+            self.with_repository(|repo| {
+                repo.reference(&local, oid(expected), true, "landed")?;
+                Ok(())
+            })?;
+        }
+        self.sight(target, Some(known), asked)
     }
 
     /// Fetches refs in one process; the inner error is why git could not.
