@@ -156,7 +156,6 @@ impl Engine {
         let mut inputs = Vec::new();
         match happening {
             Happening::Delivered(deliveries) => {
-                hit(Point::AfterDelivery);
                 for delivery in deliveries {
                     inputs.push(Input::Message {
                         intake: delivery.seq,
@@ -167,6 +166,7 @@ impl Engine {
                     });
                     self.unanswered.hold(delivery);
                 }
+                hit(Point::AfterDelivery);
             }
             Happening::Reported(reported) => {
                 hit(Point::BeforeReportTaken);

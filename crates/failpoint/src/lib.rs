@@ -2,7 +2,8 @@
 //! Without the feature `failpoints` a point is nothing at all; no published binary has it.
 
 /// The variable that arms a point: `NAME:N` kills the process with SIGKILL when `NAME` is passed for
-/// the `N`-th time.
+/// the `N`-th time; `NAME:N:MS` holds the one who passes there for so many milliseconds before, in
+/// which everything else goes on.
 pub const VARIABLE: &str = "YARDMASTER_FAILPOINT";
 
 macro_rules! points {
@@ -127,6 +128,7 @@ pub use armed::hit;
 mod armed {
     use std::sync::OnceLock;
     use std::sync::atomic::{AtomicU64, Ordering};
+    use std::time::Duration;
 
     use rustix::process::{Signal, getpid, kill_process};
 
@@ -134,11 +136,18 @@ mod armed {
 
     static PASSED: AtomicU64 = AtomicU64::new(0);
 
+    struct Armed {
+        point: Point,
+        nth: u64,
+        held: Duration,
+    }
+
     /// Dies here if this point is armed and was passed often enough.
     pub fn hit(point: Point) {
-        static ARMED: OnceLock<Option<(Point, u64)>> = OnceLock::new();
-        let Some((armed, nth)) = ARMED.get_or_init(read) else { return };
-        if *armed == point && PASSED.fetch_add(1, Ordering::SeqCst) + 1 == *nth {
+        static ARMED: OnceLock<Option<Armed>> = OnceLock::new();
+        let Some(armed) = ARMED.get_or_init(read) else { return };
+        if armed.point == point && PASSED.fetch_add(1, Ordering::SeqCst) + 1 == armed.nth {
+            std::thread::sleep(armed.held);
             let _ = kill_process(getpid(), Signal::KILL);
             // The signal may take a moment, in which this thread must not go on.
             loop {
@@ -148,17 +157,23 @@ mod armed {
     }
 
     /// A point that nobody knows would be one that is never tried: it ends the process instead.
-    fn read() -> Option<(Point, u64)> {
+    fn read() -> Option<Armed> {
         let text = std::env::var(VARIABLE).ok()?;
-        let armed = text.rsplit_once(':').and_then(|(name, nth)| {
-            let point = Point::ALL.iter().copied().find(|p| p.name() == name)?;
-            Some((point, nth.parse().ok().filter(|n| *n > 0)?))
-        });
+        let armed = parse(&text);
         if armed.is_none() {
-            eprintln!("error: {VARIABLE}={text} is not NAME:N with a known name and a number from 1");
+            eprintln!("error: {VARIABLE}={text} is not NAME:N[:MS] with a known name and a number from 1");
             std::process::exit(2);
         }
         armed
+    }
+
+    fn parse(text: &str) -> Option<Armed> {
+        let mut fields = text.split(':');
+        let name = fields.next()?;
+        let point = Point::ALL.iter().copied().find(|p| p.name() == name)?;
+        let nth = fields.next()?.parse().ok().filter(|n| *n > 0)?;
+        let held = Duration::from_millis(fields.next().map_or(Some(0), |ms| ms.parse().ok())?);
+        fields.next().is_none().then_some(Armed { point, nth, held })
     }
 }
 

@@ -137,8 +137,8 @@ fn turn<T: Copy>(all: &[T], count: usize, seed: u64) -> Vec<T> {
 fn daemon_faults(seed: u64, chance: &mut Chance) -> Vec<Fault> {
     let nth = |point: Point, chance: &mut Chance| match often(point) {
         Often::Many => chance.between(1, 4),
-        Often::Once => 1 + chance.below(4) / 3,
-        Often::WhenOvertaken | Often::Late => 1,
+        Often::Few => 1 + chance.below(4) / 3,
+        Often::AtStart | Often::WhenOvertaken | Often::Late => 1,
     };
     let points = turn(Point::ALL, POINTS_A_ROUND, seed).into_iter();
     let mut faults: Vec<Fault> = points.map(|point| Fault::DiesAt(point, nth(point, chance))).collect();
@@ -169,7 +169,9 @@ enum Often {
     /// Many times.
     Many,
     /// Once or a few times.
-    Once,
+    Few,
+    /// Once, before it serves.
+    AtStart,
     /// Only when a run is not needed any more.
     WhenOvertaken,
     /// Only when much has happened.
@@ -178,10 +180,8 @@ enum Often {
 
 fn often(point: Point) -> Often {
     match point {
-        Point::AfterReplay
-        | Point::AfterPinSweep
-        | Point::AfterJobPurge
-        | Point::AfterDelivery
+        Point::AfterReplay | Point::AfterPinSweep | Point::AfterJobPurge => Often::AtStart,
+        Point::AfterDelivery
         | Point::BeforePinFetch
         | Point::AfterPinFetch
         | Point::BeforeAssemble
@@ -191,7 +191,7 @@ fn often(point: Point) -> Often {
         | Point::AfterPush
         | Point::AfterReadBack
         | Point::BeforeUnpin
-        | Point::AfterUnpin => Often::Once,
+        | Point::AfterUnpin => Often::Few,
         Point::BeforeJobRetract | Point::MidJobRetract | Point::AfterJobRetract => Often::WhenOvertaken,
         Point::BeforeSnapshotStore | Point::AfterSnapshotStore | Point::AfterJournalPurge => Often::Late,
         Point::BeforeJournalAppend
