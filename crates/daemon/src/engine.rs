@@ -3,17 +3,16 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc;
 use tokio::time::{MissedTickBehavior, interval, interval_at};
-use yardmaster_bus::{AppendError, Bus, Delivery, Journal, ReportAck};
+use yardmaster_bus::{AppendError, Bus, Journal, ReportAck};
 use yardmaster_failpoint::{Point, hit};
-use yardmaster_git::{GitError, Mirror};
-use yardmaster_protocol::{
-    Assembled, BranchName, Fact, Inspection, LandOutcome, Project, RequestId, RunReport, StatusReply,
-};
+use yardmaster_git::Mirror;
+use yardmaster_protocol::{BranchName, Fact, LandOutcome, Project, RequestId, StatusReply};
 use yardmaster_queue::{Input, Policy, Queue, Step};
 
 use crate::ServeError;
 use crate::clock;
 use crate::hands::Hands;
+use crate::happening::Happening;
 use crate::intake::Unanswered;
 use crate::outbox::Outbox;
 use crate::questions::{Question, Submissions, answer, withdrawal};
@@ -21,8 +20,6 @@ use crate::record::Packed;
 use crate::remote::{RemoteReport, project, seen};
 use crate::shutdown::Shutdown;
 
-/// Things that happen and have not been looked at.
-pub(crate) const HAPPENINGS_WAITING: usize = 4_096;
 /// The most that one batch takes together into the journal.
 const BATCH: usize = 512;
 /// A snapshot is taken after so many facts; often, where it is to be tried what a crash does to it.
@@ -31,17 +28,6 @@ const FACTS_PER_SNAPSHOT: usize = if cfg!(feature = "failpoints") { 30 } else { 
 const TIDY: Duration = Duration::from_secs(3_600);
 /// A push under way may take so long after we were asked to stop.
 const LAST_PUSH: Duration = Duration::from_secs(7);
-
-/// Everything that reaches the engine.
-#[derive(Debug)]
-pub(crate) enum Happening {
-    Delivered(Vec<Delivery>),
-    Reported(Box<(RunReport, ReportAck)>),
-    Pinned(BranchName, Result<Vec<(RequestId, Inspection)>, GitError>),
-    Assembled(BranchName, Result<Vec<Assembled>, GitError>),
-    Remote(BranchName, RemoteReport),
-    Asked(Question),
-}
 
 /// Where inputs become facts, facts are journalled, and the plan is carried out. The only caller of
 /// `step`.

@@ -11,7 +11,7 @@ use yardmaster_git::{GitError, Mirror};
 use yardmaster_protocol::{BranchName, CandidateSpec, CommitId, GateJob, Landing, RequestId, RunId};
 use yardmaster_queue::{Order, PinAsk, Policy, Queue};
 
-use crate::engine::Happening;
+use crate::happening::Happening;
 use crate::remote::{self, RemoteOrder};
 
 /// Announcements that come within this time of one another are fetched and ordered together,

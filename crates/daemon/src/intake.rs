@@ -6,7 +6,7 @@ use yardmaster_bus::{Bus, Delivery, Reports};
 use yardmaster_failpoint::{Point, hit};
 use yardmaster_protocol::IntakeSeq;
 
-use crate::engine::Happening;
+use crate::happening::Happening;
 use crate::shutdown::Shutdown;
 
 const AT_ONCE: usize = 256;

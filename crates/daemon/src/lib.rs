@@ -6,6 +6,7 @@ mod crew;
 mod engine;
 mod error;
 mod hands;
+mod happening;
 mod intake;
 mod outbox;
 mod questions;

@@ -6,7 +6,7 @@ use yardmaster_failpoint::{Point, hit};
 use yardmaster_git::{GitError, Mirror};
 use yardmaster_protocol::{BranchName, CommitId, LandOutcome, Landing, Project, Sighting};
 
-use crate::engine::Happening;
+use crate::happening::Happening;
 
 /// What the hand at one target is asked for. Looks and pushes go one after the other and report
 /// before the next begins: a look that started before a push can never be taken for one after it.

@@ -12,7 +12,8 @@ use yardmaster_protocol::{BranchName, Entry, JournalPosition, Sighting};
 use yardmaster_queue::{GateRule, Queue};
 use yardmaster_runner::LogStore;
 
-use crate::engine::{Engine, HAPPENINGS_WAITING, Happening, Start, append};
+use crate::engine::{Engine, Start, append};
+use crate::happening::{HAPPENINGS_WAITING, Happening};
 use crate::outbox::{Outbox, Outgoing};
 use crate::remote::RemoteReport;
 use crate::settings::{CrossCheckSetting, Settings};

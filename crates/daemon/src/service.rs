@@ -9,7 +9,7 @@ use yardmaster_protocol::{
 };
 use yardmaster_runner::LogStore;
 
-use crate::engine::Happening;
+use crate::happening::Happening;
 use crate::questions::Question;
 use crate::shutdown::Shutdown;
 

@@ -1,0 +1,20 @@
+use yardmaster_bus::{Delivery, ReportAck};
+use yardmaster_git::GitError;
+use yardmaster_protocol::{Assembled, BranchName, Inspection, RequestId, RunReport};
+
+use crate::questions::Question;
+use crate::remote::RemoteReport;
+
+/// Things that happen and have not been looked at.
+pub(crate) const HAPPENINGS_WAITING: usize = 4_096;
+
+/// Everything that reaches the engine.
+#[derive(Debug)]
+pub(crate) enum Happening {
+    Delivered(Vec<Delivery>),
+    Reported(Box<(RunReport, ReportAck)>),
+    Pinned(BranchName, Result<Vec<(RequestId, Inspection)>, GitError>),
+    Assembled(BranchName, Result<Vec<Assembled>, GitError>),
+    Remote(BranchName, RemoteReport),
+    Asked(Question),
+}
