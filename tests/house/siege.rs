@@ -1,3 +1,5 @@
+use std::time::Duration;
+
 use yardmaster_failpoint::Point;
 use yardmaster_tests::siege::{Fault, Kind, Plan, run};
 
@@ -5,6 +7,7 @@ use yardmaster_tests::siege::{Fault, Kind, Plan, run};
 #[tokio::test(flavor = "multi_thread")]
 async fn killed_between_its_effects_the_daemon_loses_and_doubles_nothing() {
     let points = [
+        Point::AfterDelivery,
         Point::AfterPinFetch,
         Point::BeforeAck,
         Point::AfterJournalAppend,
@@ -13,7 +16,9 @@ async fn killed_between_its_effects_the_daemon_loses_and_doubles_nothing() {
         Point::AfterPush,
         Point::MidEventPublish,
     ];
-    let faults: Vec<Fault> = points.into_iter().map(|point| Fault::DiesAt(point, 1)).collect();
+    // An effect that is ahead of its turn has time to get out.
+    let held = Duration::from_millis(40);
+    let faults: Vec<Fault> = points.into_iter().map(|point| Fault::DiesAt(point, 1, held)).collect();
     let end = run(Plan { seed: 1, kind: Kind::Daemon, faults: faults.clone() }).await;
     assert_eq!(end.violations, Vec::new(), "kept in {:?}", end.dir);
     let died: Vec<Fault> = end.faults.iter().filter(|(_, happened)| *happened).map(|(f, _)| *f).collect();

@@ -32,8 +32,9 @@ impl Kind {
 /// One thing that goes wrong.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fault {
-    /// The daemon dies when it passes this point for the n-th time.
-    DiesAt(Point, u64),
+    /// The daemon dies when it passes this point for the n-th time, and is held there for so long before,
+    /// while everything else that is under way gets done.
+    DiesAt(Point, u64, Duration),
     /// The daemon is killed so long after it was started.
     DiesAfter(Duration),
     /// The nats-server is killed after so long, and started again.
@@ -106,6 +107,8 @@ pub struct Plan {
 
 const POINTS_A_ROUND: usize = 6;
 const HOOKS_A_ROUND: usize = 4;
+/// Half of the time.
+const HELD: Duration = Duration::from_millis(40);
 
 impl Plan {
     /// The round of a seed; seeds that follow one another go through all points and all hooks.
@@ -119,7 +122,7 @@ impl Plan {
         chance.shuffle(&mut faults);
         // At the end of a round there is enough behind it for what needs much.
         faults.sort_by_key(|f| {
-            if let Fault::DiesAt(point, _) = f { often(*point) == Often::Late } else { false }
+            if let Fault::DiesAt(point, ..) = f { often(*point) == Often::Late } else { false }
         });
         Plan { seed, kind, faults }
     }
@@ -141,7 +144,9 @@ fn daemon_faults(seed: u64, chance: &mut Chance) -> Vec<Fault> {
         Often::AtStart | Often::WhenOvertaken | Often::Late => 1,
     };
     let points = turn(Point::ALL, POINTS_A_ROUND, seed).into_iter();
-    let mut faults: Vec<Fault> = points.map(|point| Fault::DiesAt(point, nth(point, chance))).collect();
+    let mut faults: Vec<Fault> = points
+        .map(|point| Fault::DiesAt(point, nth(point, chance), HELD * u32::from(chance.below(2) == 0)))
+        .collect();
     faults.extend((0..2).map(|_| Fault::DiesAfter(Duration::from_millis(chance.between(30, 900)))));
     faults
 }
@@ -233,7 +238,7 @@ mod tests {
         let rounds = Point::ALL.len().div_ceil(POINTS_A_ROUND) as u64;
         let faults = (0..rounds).flat_map(|seed| Plan::new(Kind::Daemon, seed).faults);
         let tried: BTreeSet<&str> = faults
-            .filter_map(|f| if let Fault::DiesAt(point, _) = f { Some(point.variant()) } else { None })
+            .filter_map(|f| if let Fault::DiesAt(point, ..) = f { Some(point.variant()) } else { None })
             .collect();
         let crates = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../crates");
         let mut passed = Vec::new();

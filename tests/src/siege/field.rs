@@ -19,7 +19,6 @@ const FLAGS: [&str; 2] = ["--slots", "3"];
 const LONGEST_LIFE: Duration = Duration::from_secs(4);
 /// What goes on after the last end: releases, acks, a look at the remote.
 const AFTERMATH: Duration = Duration::from_millis(700);
-const HELD_MS: u64 = 40;
 /// By then something is being tested.
 const OVERTAKEN: Duration = Duration::from_millis(250);
 const SIGKILL: i32 = 9;
@@ -47,7 +46,7 @@ impl Field {
     /// Lets one fault happen while there is work.
     pub(crate) async fn suffer(&mut self, fault: Fault) {
         let happened = match fault {
-            Fault::DiesAt(point, nth) => self.dies_at(point, nth).await,
+            Fault::DiesAt(point, nth, held) => self.dies_at(point, nth, held).await,
             Fault::DiesAfter(after) => {
                 self.start(&[]);
                 self.say_more().await;
@@ -101,10 +100,8 @@ impl Field {
     }
 
     /// Whether it died there.
-    async fn dies_at(&mut self, point: Point, nth: u64) -> bool {
-        // Half of the time whatever else is under way gets done.
-        let held = self.chance.below(2) * HELD_MS;
-        let armed = format!("{}:{nth}:{held}", point.name());
+    async fn dies_at(&mut self, point: Point, nth: u64, held: Duration) -> bool {
+        let armed = format!("{}:{nth}:{}", point.name(), held.as_millis());
         if self.house.daemon.is_some() {
             self.kill().await;
         }

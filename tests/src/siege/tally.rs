@@ -39,7 +39,7 @@ impl Tally {
         }
         for (fault, happened) in &end.faults {
             let (count, kills) = match fault {
-                Fault::DiesAt(point, _) => (self.points.entry(point.name()).or_default(), 1),
+                Fault::DiesAt(point, ..) => (self.points.entry(point.name()).or_default(), 1),
                 Fault::DiesAfter(_) => (self.others.entry("daemon dies at any time".into()).or_default(), 1),
                 Fault::NatsDies(_) => (self.others.entry("nats-server dies".into()).or_default(), 0),
                 Fault::NatsStops(..) => {
