@@ -43,6 +43,9 @@ pub enum Fault {
     NatsStops(Duration, Duration),
     /// Both die, the server first.
     BothDie(Duration),
+    /// The nats-server dies after so long and comes back, and the daemon dies when it passes this point, before,
+    /// meanwhile or after.
+    NatsDiesAndDiesAt(Duration, Point),
     /// The remote does this at the next push.
     Hook(HookFault),
     /// The remote does this at the next push, and the daemon dies while it does.
@@ -106,6 +109,7 @@ pub struct Plan {
 }
 
 const POINTS_A_ROUND: usize = 6;
+const POINTS_A_NATS_ROUND: usize = 2;
 const HOOKS_A_ROUND: usize = 4;
 /// Half of the time.
 const HELD: Duration = Duration::from_millis(40);
@@ -116,7 +120,7 @@ impl Plan {
         let mut chance = Chance::new(seed);
         let mut faults = match kind {
             Kind::Daemon => daemon_faults(seed, &mut chance),
-            Kind::Nats => nats_faults(&mut chance),
+            Kind::Nats => nats_faults(seed, &mut chance),
             Kind::Remote => remote_faults(seed, &mut chance),
         };
         chance.shuffle(&mut faults);
@@ -157,15 +161,19 @@ fn remote_faults(seed: u64, chance: &mut Chance) -> Vec<Fault> {
     hooks.map(with).collect()
 }
 
-fn nats_faults(chance: &mut Chance) -> Vec<Fault> {
+fn nats_faults(seed: u64, chance: &mut Chance) -> Vec<Fault> {
     let ms = |chance: &mut Chance, from, to| Duration::from_millis(chance.between(from, to));
-    vec![
+    let points = turn(Point::ALL, POINTS_A_NATS_ROUND, seed);
+    let armed = points.into_iter().map(|point| Fault::NatsDiesAndDiesAt(ms(chance, 0, 400), point));
+    let mut faults: Vec<Fault> = armed.collect();
+    faults.extend([
         Fault::NatsDies(ms(chance, 0, 600)),
         Fault::NatsDies(ms(chance, 0, 600)),
         Fault::NatsStops(ms(chance, 0, 400), ms(chance, 200, 2_500)),
         Fault::NatsStops(ms(chance, 0, 400), ms(chance, 2_000, 4_500)),
         Fault::BothDie(ms(chance, 50, 600)),
-    ]
+    ]);
+    faults
 }
 
 /// How often a life can be expected to pass a point.

@@ -46,7 +46,16 @@ impl Field {
     /// Lets one fault happen while there is work.
     pub(crate) async fn suffer(&mut self, fault: Fault) {
         let happened = match fault {
-            Fault::DiesAt(point, nth, held) => self.dies_at(point, nth, held).await,
+            Fault::DiesAt(point, nth, held) => {
+                self.start_armed(point, nth, held).await;
+                self.dies().await
+            }
+            Fault::NatsDiesAndDiesAt(after, point) => {
+                self.start_armed(point, 1, Duration::ZERO).await;
+                sleep(after).await;
+                self.house.restart_nats().await;
+                self.dies().await
+            }
             Fault::DiesAfter(after) => {
                 self.start(&[]);
                 self.say_more().await;
@@ -99,8 +108,8 @@ impl Field {
         }
     }
 
-    /// Whether it died there.
-    async fn dies_at(&mut self, point: Point, nth: u64, held: Duration) -> bool {
+    /// A daemon that is to die at a point, with work that leads there.
+    async fn start_armed(&mut self, point: Point, nth: u64, held: Duration) {
         let armed = format!("{}:{nth}:{}", point.name(), held.as_millis());
         if self.house.daemon.is_some() {
             self.kill().await;
@@ -111,6 +120,10 @@ impl Field {
             sleep(OVERTAKEN).await;
             self.stranger_pushes();
         }
+    }
+
+    /// Whether it died where it was to.
+    async fn dies(&mut self) -> bool {
         let Some(mut daemon) = self.house.daemon.take() else { return false };
         let is_quiet = self.quiet();
         let status = tokio::select! {
@@ -127,7 +140,7 @@ impl Field {
                 self.write_log();
                 if status.signal() != Some(SIGKILL) {
                     let log = self.house.log();
-                    self.trouble(format!("armed with {armed} the daemon ended by itself, {status}:\n{log}"));
+                    self.trouble(format!("the daemon ended by itself, {status}:\n{log}"));
                 }
                 self.house.daemon = None;
                 true

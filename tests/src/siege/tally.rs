@@ -46,6 +46,9 @@ impl Tally {
                     (self.others.entry("nats-server stands still".into()).or_default(), 0)
                 }
                 Fault::BothDie(_) => (self.others.entry("nats-server and daemon die".into()).or_default(), 1),
+                Fault::NatsDiesAndDiesAt(..) => {
+                    (self.others.entry("nats-server dies, daemon dies at a point".into()).or_default(), 1)
+                }
                 Fault::Hook(hook) => (self.others.entry(format!("remote {}", hook.name())).or_default(), 0),
                 Fault::HookAndDies(hook) => {
                     let name = format!("remote {}, daemon dies", hook.name());
