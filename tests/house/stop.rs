@@ -69,3 +69,27 @@ async fn an_embedded_server_that_a_crash_left_is_replaced() {
     assert_eq!(house.stop().await, Some(0));
     assert_eq!(house.processes(), Vec::<String>::new());
 }
+
+/// Somebody empties the job stream: what waited in it and what ran is asked for again.
+#[tokio::test(flavor = "multi_thread")]
+async fn jobs_that_vanish_from_the_stream_are_asked_for_again() {
+    let (mut house, gate) = House::held().await;
+    house.branch("ann/one", &[("one.txt", "1\n")]);
+    house.branch("bob/two", &[("two.txt", "2\n")]);
+    let config = house.dir.path().join("quick.toml");
+    std::fs::write(&config, "[repo]\npoll = \"200ms\"\n").expect("written");
+    let config = config.to_string_lossy().into_owned();
+    house.start(&["--slots", "1", "--config", &config]).await;
+    house.announce("ann", "ann/one").await;
+    house.announce("bob", "bob/two").await;
+    house.events.of_type("bob/two", "testing").await;
+    let first = gate.run_of("r1").await;
+    let jobs = async_nats::jetstream::new(house.nats.clone()).get_stream("YARDMASTER_JOBS").await;
+    jobs.expect("is there").purge().await.expect("purged");
+    gate.open_wide();
+    assert_eq!(house.events.end_of("ann/one").await["type"], "merge_complete");
+    assert_eq!(house.events.end_of("bob/two").await["type"], "merge_complete");
+    assert!(first.is_dead(), "nobody wanted it any more");
+    assert_eq!(house.stop().await, Some(0));
+    house.check().await;
+}

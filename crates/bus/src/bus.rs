@@ -11,7 +11,7 @@ use crate::events::Published;
 use crate::names::Names;
 use crate::{
     BusError, Client, Inbox, JobSource, JobTicket, Journal, Reports, ServiceRequests, Streams, events, jobs,
-    reports, service, streams,
+    lease, reports, service, streams,
 };
 
 /// Where NATS is and who we are there.
@@ -164,6 +164,12 @@ impl Bus {
     /// `Away` after ten seconds.
     pub async fn retract_job(&self, ticket: &JobTicket) -> Result<(), BusError> {
         jobs::retract(&self.inner, ticket).await
+    }
+
+    /// Whether the job is in the stream, waiting or running; none when nobody can tell now. A job leaves
+    /// it when its runner has reported.
+    pub async fn has_job(&self, ticket: &JobTicket) -> Option<bool> {
+        lease::is_there(&self.inner, ticket.stream_seq).await
     }
 
     /// Takes all jobs back, waiting and running; returns how many there were.

@@ -101,7 +101,10 @@ impl Engine {
                     let Some(first) = happening else { break };
                     self.take_in(first).await?;
                 }
-                _ = poll.tick() => self.hands.look_everywhere(&self.queue),
+                _ = poll.tick() => {
+                    self.hands.look_everywhere(&self.queue);
+                    self.hands.look_for_jobs();
+                }
                 _ = tidy.tick(), if self.queue.pending() == 0 => self.hands.tidy(),
                 () = tokio::time::sleep_until(wake) => {}
             }
@@ -157,7 +160,7 @@ impl Engine {
             Happening::Reported(reported) => {
                 hit(Point::BeforeReportTaken);
                 let (report, ack) = *reported;
-                self.hands.run_ended(&report.run);
+                self.hands.run_ended(&report.run, &report.outcome);
                 self.reports.push(ack);
                 inputs.push(Input::RunEnded(report));
             }
@@ -175,6 +178,7 @@ impl Engine {
                 }
             }
             Happening::Remote(target, report) => inputs.push(self.remote_report(target, report)),
+            Happening::JobsGone(gone) => self.hands.jobs_gone(gone),
             Happening::Asked(question) => questions.push(question),
         }
         let now = clock::now();

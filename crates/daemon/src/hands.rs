@@ -8,7 +8,9 @@ use tokio::time::Instant;
 use yardmaster_bus::{Bus, JobTicket};
 use yardmaster_failpoint::{Point, hit};
 use yardmaster_git::{GitError, Mirror};
-use yardmaster_protocol::{BranchName, CandidateSpec, CommitId, GateJob, Landing, RequestId, RunId};
+use yardmaster_protocol::{
+    BranchName, CandidateSpec, CommitId, GateJob, Landing, RequestId, RunId, RunOutcome,
+};
 use yardmaster_queue::{Order, PinAsk, Policy, Queue};
 
 use crate::happening::Happening;
@@ -38,6 +40,8 @@ pub(crate) struct Hands {
     assembling: BTreeSet<BranchName>,
     gathering: BTreeMap<BranchName, Gathering>,
     jobs: BTreeMap<RunId, JobTicket>,
+    /// Jobs that were not in the stream at the last look, though nobody had reported.
+    missed: BTreeSet<RunId>,
     /// After trouble with the remote or the mirror.
     pause: Option<(Instant, Duration)>,
     wake: Option<Instant>,
@@ -74,6 +78,7 @@ impl Hands {
             assembling: BTreeSet::new(),
             gathering: BTreeMap::new(),
             jobs: BTreeMap::new(),
+            missed: BTreeSet::new(),
             pause: None,
             wake: None,
         }
@@ -187,6 +192,34 @@ impl Hands {
         }
     }
 
+    /// Looks whether the jobs that were asked for are still in the stream: somebody may have purged it.
+    pub(crate) fn look_for_jobs(&self) {
+        if self.jobs.is_empty() {
+            return;
+        }
+        let (bus, sender) = (self.bus.clone(), self.sender.clone());
+        let tickets: Vec<JobTicket> = self.jobs.values().cloned().collect();
+        tokio::spawn(async move {
+            let mut gone = Vec::new();
+            for ticket in tickets {
+                if bus.has_job(&ticket).await == Some(false) {
+                    gone.push(ticket.run);
+                }
+            }
+            let _ = sender.send(Happening::JobsGone(gone)).await;
+        });
+    }
+
+    /// A job that is missed twice is asked for again. Once can be a report that is on its way.
+    pub(crate) fn jobs_gone(&mut self, gone: Vec<RunId>) {
+        let gone: BTreeSet<RunId> = gone.into_iter().filter(|run| self.jobs.contains_key(run)).collect();
+        for run in gone.intersection(&self.missed) {
+            tracing::warn!(%run, "a job vanished from the stream; it is asked for again");
+            self.jobs.remove(run);
+        }
+        self.missed = gone;
+    }
+
     fn in_background(&self, work: impl FnOnce() -> Happening + Send + 'static) {
         let sender = self.sender.clone();
         tokio::spawn(async move {
@@ -216,15 +249,9 @@ impl Hands {
     fn retract_all_but(&mut self, wanted: &BTreeSet<RunId>) {
         let gone: Vec<RunId> = self.jobs.keys().filter(|run| !wanted.contains(*run)).cloned().collect();
         for run in gone {
-            let Some(ticket) = self.jobs.remove(&run) else { continue };
-            let bus = self.bus.clone();
-            tokio::spawn(async move {
-                hit(Point::BeforeJobRetract);
-                if let Err(why) = bus.retract_job(&ticket).await {
-                    tracing::warn!(%why, %run, "a run could not be called off; its report will be late news");
-                }
-                hit(Point::AfterJobRetract);
-            });
+            if let Some(ticket) = self.jobs.remove(&run) {
+                self.retract(ticket);
+            }
         }
     }
 
@@ -258,8 +285,22 @@ impl Hands {
         });
     }
 
-    pub(crate) fn run_ended(&mut self, run: &RunId) {
-        self.jobs.remove(run);
+    /// A run that was cut short may have been asked for twice, when its job had vanished: the second
+    /// asking is taken back.
+    pub(crate) fn run_ended(&mut self, run: &RunId, outcome: &RunOutcome) {
+        let ticket = self.jobs.remove(run);
+        if let (Some(ticket), RunOutcome::Cancelled | RunOutcome::Lost { .. }) = (ticket, outcome) {
+            self.retract(ticket);
+        }
+    }
+
+    fn retract(&self, ticket: JobTicket) {
+        let bus = self.bus.clone();
+        tokio::spawn(async move {
+            if let Err(why) = bus.retract_job(&ticket).await {
+                tracing::warn!(%why, run = %ticket.run, "a run could not be called off; its report will be late news");
+            }
+        });
     }
 
     pub(crate) fn pinned(&mut self, target: &BranchName, trouble: Option<&GitError>) {

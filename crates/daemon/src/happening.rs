@@ -1,6 +1,6 @@
 use yardmaster_bus::{Delivery, ReportAck};
 use yardmaster_git::GitError;
-use yardmaster_protocol::{Assembled, BranchName, Inspection, RequestId, RunReport};
+use yardmaster_protocol::{Assembled, BranchName, Inspection, RequestId, RunId, RunReport};
 
 use crate::questions::Question;
 use crate::remote::RemoteReport;
@@ -16,5 +16,7 @@ pub(crate) enum Happening {
     Pinned(BranchName, Result<Vec<(RequestId, Inspection)>, GitError>),
     Assembled(BranchName, Result<Vec<Assembled>, GitError>),
     Remote(BranchName, RemoteReport),
+    /// Jobs that are not in the stream any more.
+    JobsGone(Vec<RunId>),
     Asked(Question),
 }
