@@ -297,9 +297,11 @@ impl Hands {
     fn retract(&self, ticket: JobTicket) {
         let bus = self.bus.clone();
         tokio::spawn(async move {
+            hit(Point::BeforeJobRetract);
             if let Err(why) = bus.retract_job(&ticket).await {
                 tracing::warn!(%why, run = %ticket.run, "a run could not be called off; its report will be late news");
             }
+            hit(Point::AfterJobRetract);
         });
     }
 
