@@ -107,6 +107,11 @@ impl Daemon {
         Ok(kib * 1_024.0 / 1e6)
     }
 
+    /// SIGKILL, and its end.
+    pub(crate) async fn kill(mut self) -> Result<(), Trouble> {
+        Ok(self.child.kill().await?)
+    }
+
     /// SIGTERM, and its end.
     pub(crate) async fn stop(mut self) -> Result<(), Trouble> {
         if let Some(pid) = self.child.id() {

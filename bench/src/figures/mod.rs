@@ -3,6 +3,7 @@ mod intake;
 mod landing;
 mod memory;
 mod merge;
+mod recovery;
 mod startup;
 
 use std::path::PathBuf;
@@ -32,6 +33,7 @@ enum What {
     Landing,
     Startup,
     Memory,
+    Recovery,
     All,
 }
 
@@ -54,6 +56,9 @@ pub async fn figures(options: Figures) -> Result<(), Trouble> {
     }
     if wanted(What::Startup) {
         print!("{}", startup::table(&program, rounds).await?);
+    }
+    if wanted(What::Recovery) {
+        print!("{}", recovery::table(&program, rounds).await?);
     }
     if wanted(What::Memory) {
         print!("{}", memory::table(&program, rounds).await?);
