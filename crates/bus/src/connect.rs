@@ -33,7 +33,7 @@ pub(crate) async fn connect(
     let (state, watched) = watch::channel(Connection::default());
     let state = Arc::new(state);
     loop {
-        let attempt = client_options(options, &state).await?.connect(&options.url).await;
+        let attempt = client_options(options, &state).await?.connect(addresses(&options.url)).await;
         let error = match attempt {
             Ok(client) => {
                 state.send_modify(|c| c.up = true);
@@ -161,6 +161,11 @@ pub(crate) async fn flush(inner: &Inner) -> Result<(), BusError> {
         Ok(Err(e)) => Err(away("flush", &e)),
         Err(_) => Err(away("flush", &"no answer")),
     }
+}
+
+/// The client takes a text for one address, commas and all.
+fn addresses(url: &str) -> Vec<&str> {
+    url.split(',').map(str::trim).collect()
 }
 
 /// The address without user, password or token.

@@ -32,4 +32,4 @@ pub use lease::{Cancelled, JobLease};
 pub use reports::{ReportAck, Reports};
 pub use service::{ServiceCall, ServiceRequests};
 pub use snapshot::Snapshot;
-pub use streams::{MIN_SERVER, Streams};
+pub use streams::{MIN_SERVER, Streams, Thin};

@@ -27,18 +27,49 @@ pub struct Streams {
     pub created: Vec<String>,
     /// Names of those that were there.
     pub found: Vec<String>,
+    /// Those among them that have fewer copies than was asked for.
+    pub thin: Vec<Thin>,
+}
+
+/// A stream that was there, with fewer copies than was asked for: it survives the loss of fewer servers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Thin {
+    /// Its name.
+    pub stream: String,
+    /// Copies that it has.
+    pub replicas: usize,
+    /// The command that gives it as many as were asked for.
+    pub mend: String,
 }
 
 pub(crate) async fn ensure(inner: &Inner) -> Result<Streams, BusError> {
     let mut streams = Streams::default();
     for wanted in wanted(inner) {
         let name = wanted.name.clone();
-        let created =
+        let found =
             until(inner, "look at the streams", inner.patience, || ensure_one(inner, &wanted)).await?;
-        if created { streams.created.push(name) } else { streams.found.push(name) }
+        match found {
+            None => streams.created.push(name),
+            Some(found) => {
+                streams.thin.extend(thin(inner, &found));
+                streams.found.push(name);
+            }
+        }
     }
-    until(inner, "look at the snapshots", inner.patience, || ensure_bucket(inner)).await?;
+    let bucket = until(inner, "look at the snapshots", inner.patience, || ensure_bucket(inner)).await?;
+    streams.thin.extend(bucket.and_then(|found| thin(inner, &found)));
     Ok(streams)
+}
+
+/// Told, not refused: it serves, only not as safely as was asked for.
+fn thin(inner: &Inner, found: &Config) -> Option<Thin> {
+    let (stream, replicas, wanted) = (found.name.clone(), found.num_replicas.max(1), inner.replicas);
+    if replicas >= wanted {
+        return None;
+    }
+    let mend = format!("nats stream edit {stream} --replicas {wanted}");
+    tracing::warn!(stream, replicas, wanted, mend, "a stream has fewer copies than nats.replicas asks for");
+    Some(Thin { stream, replicas, mend })
 }
 
 fn wanted(inner: &Inner) -> [Config; 4] {
@@ -71,18 +102,21 @@ fn wanted(inner: &Inner) -> [Config; 4] {
     ]
 }
 
-/// Whether it had to be created.
-async fn ensure_one(inner: &Inner, wanted: &Config) -> Result<bool, Fault> {
+/// What was there; none: it had to be created.
+async fn ensure_one(inner: &Inner, wanted: &Config) -> Result<Option<Config>, Fault> {
     match inner.js.get_stream(&wanted.name).await {
-        Ok(found) => return check(wanted, &found.cached_info().config).map(|()| false).map_err(Fault::Final),
+        Ok(found) => {
+            let found = found.cached_info().config.clone();
+            return check(wanted, &found).map(|()| Some(found)).map_err(Fault::Final);
+        }
         Err(error) => match error.kind() {
             GetStreamErrorKind::JetStream(refusal) if refusal.error_code().0 == NOT_FOUND => {}
             _ => return Err(Fault::from(error)),
         },
     }
     let Err(error) = inner.js.create_stream(wanted.clone()).await else {
-        tracing::info!(stream = wanted.name, "created a stream");
-        return Ok(true);
+        tracing::info!(stream = wanted.name, replicas = inner.replicas, "created a stream");
+        return Ok(None);
     };
     match error.kind() {
         CreateStreamErrorKind::JetStream(refusal) => match refusal.error_code().0 {
@@ -110,10 +144,11 @@ async fn ensure_one(inner: &Inner, wanted: &Config) -> Result<bool, Fault> {
     }
 }
 
-async fn ensure_bucket(inner: &Inner) -> Result<(), Fault> {
+/// As `ensure_one`.
+async fn ensure_bucket(inner: &Inner) -> Result<Option<Config>, Fault> {
     let bucket = &inner.names.snapshots;
-    if inner.js.get_object_store(bucket).await.is_ok() {
-        return Ok(());
+    if let Ok(found) = inner.js.get_stream(format!("OBJ_{bucket}")).await {
+        return Ok(Some(found.cached_info().config.clone()));
     }
     let config = object_store::Config {
         bucket: bucket.clone(),
@@ -121,7 +156,7 @@ async fn ensure_bucket(inner: &Inner) -> Result<(), Fault> {
         storage: StorageType::File,
         ..object_store::Config::default()
     };
-    inner.js.create_object_store(config).await.map(|_| ()).map_err(Fault::from)
+    inner.js.create_object_store(config).await.map(|_| None).map_err(Fault::from)
 }
 
 /// Looks for what would lose unread work; limits and windows are the owner's business.

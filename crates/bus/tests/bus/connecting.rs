@@ -25,6 +25,16 @@ async fn nobody_there() {
 }
 
 #[tokio::test]
+async fn of_several_addresses_one_that_answers_is_enough() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let server = Embedded::start(binary(), dir.path(), EmbeddedOptions::default()).await.expect("starts");
+    let nobody = format!("nats://127.0.0.1:{}", free_port().await);
+    for url in [format!("{nobody},{}", server.url()), format!("{}, {nobody}", server.url())] {
+        Bus::connect(at(url)).await.expect("connects");
+    }
+}
+
+#[tokio::test]
 async fn a_server_that_starts_a_little_later_is_waited_for() {
     let dir = tempfile::tempdir().expect("a directory");
     let port = free_port().await;

@@ -94,3 +94,20 @@ async fn subjects_that_another_stream_has_are_named() {
     let error = world.bus.ensure_streams().await.expect_err("overlap").to_string();
     assert!(error.contains("INTEGRATION") && error.contains("nats stream find"), "{error}");
 }
+
+#[tokio::test]
+async fn streams_with_fewer_copies_than_asked_for_are_told_and_left_alone() {
+    let world = World::new().await;
+    let asking = BusOptions { replicas: 3, ..options(world.server()) };
+    let asking = Bus::connect(asking).await.expect("connects");
+    let streams = asking.ensure_streams().await.expect("they will do");
+    let told: Vec<_> = streams.thin.iter().map(|t| (t.stream.as_str(), t.replicas)).collect();
+    let bucket = "OBJ_yardmaster-snapshots-default";
+    assert_eq!(told, [ALL.as_slice(), &[bucket]].concat().iter().map(|s| (*s, 1)).collect::<Vec<_>>());
+    assert_eq!(streams.thin[0].mend, "nats stream edit INTEGRATION --replicas 3");
+    let js = world.raw().await;
+    for name in ALL {
+        assert_eq!(js.get_stream(name).await.expect("is there").cached_info().config.num_replicas, 1);
+    }
+    assert_eq!(world.bus.ensure_streams().await.expect("finds them").thin, []);
+}
