@@ -9,6 +9,11 @@ use crate::{AgentName, BadId, BranchName, CommitId, Refusal, RequestId, Requirem
 pub const MAX_PAYLOAD_BYTES: usize = 64 * 1024;
 const MAX_LIST: usize = 2_000;
 const MAX_TEXT: usize = 4_096;
+/// Of unknown fields. Records, snapshots and events wrap them in some levels more, and every JSON reader stops
+/// somewhere, ours at 128: what is taken here must be readable there.
+const MAX_EXTRA_DEPTH: usize = 32;
+/// Values in all unknown fields together: in memory each may take a hundred times its bytes.
+const MAX_EXTRA_VALUES: usize = 1_000;
 
 /// Which class of work comes first: 1 infrastructure, 2 backend, 3 frontend.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
@@ -176,6 +181,17 @@ fn bad(name: &str, why: impl std::fmt::Display) -> Refusal {
     Refusal::field(BadValue, &path(name), format!("`{}`: {why}", path(name)))
 }
 
+fn fits(value: &Value, depth: usize, left: &mut usize) -> bool {
+    let Some(fewer) = left.checked_sub(1) else { return false };
+    *left = fewer;
+    let Some(depth) = depth.checked_sub(1) else { return false };
+    match value {
+        Value::Array(items) => items.iter().all(|item| fits(item, depth, left)),
+        Value::Object(fields) => fields.values().all(|item| fits(item, depth, left)),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => true,
+    }
+}
+
 /// The fields that have not been read yet.
 struct Info(Map<String, Value>);
 
@@ -193,8 +209,19 @@ impl Info {
             depends_on: self.list("depends_on")?.unwrap_or_default(),
             title: self.text("title")?,
             intent: self.text("intent")?,
-            extra: std::mem::take(&mut self.0),
+            extra: self.extra()?,
         })
+    }
+
+    fn extra(&mut self) -> Result<Map<String, Value>, Refusal> {
+        let mut left = MAX_EXTRA_VALUES;
+        if self.0.values().all(|value| fits(value, MAX_EXTRA_DEPTH, &mut left)) {
+            return Ok(std::mem::take(&mut self.0));
+        }
+        let message = format!(
+            "the unknown fields of `merge_info` hold more than {MAX_EXTRA_VALUES} values or are nested more than {MAX_EXTRA_DEPTH} deep: leave out what need not be passed on"
+        );
+        Err(Refusal::field(BadValue, "merge_info", message))
     }
 
     fn withdrawal(&mut self) -> Result<Withdrawal, Refusal> {
@@ -340,6 +367,24 @@ mod tests {
         insta::assert_snapshot!(printed.join("\n"));
         let large = vec![b' '; MAX_PAYLOAD_BYTES + 1];
         assert_eq!(Incoming::parse(&large).map_err(|r| r.code), Err(TooLarge));
+    }
+
+    /// A journal that cannot be read back would stop every later start.
+    #[test]
+    fn unknown_fields_are_bounded_so_that_they_can_be_read_back() {
+        let wish = |extra: String| {
+            let required = r#""agent":"roy","branch":"b","requirement":"R""#;
+            Incoming::parse(
+                format!(r#"{{"type":"ready_to_merge","merge_info":{{{required},"x":{extra}}}}}"#).as_bytes(),
+            )
+        };
+        let nested = |depth: usize| format!("{}1{}", "[".repeat(depth), "]".repeat(depth));
+        let many = |count: usize| format!("[{}0]", "0,".repeat(count - 1));
+        assert!(wish(nested(MAX_EXTRA_DEPTH - 1)).is_ok());
+        assert!(wish(many(MAX_EXTRA_VALUES - 1)).is_ok());
+        for over in [nested(MAX_EXTRA_DEPTH), nested(124), many(MAX_EXTRA_VALUES)] {
+            assert_eq!(wish(over).map_err(|r| r.code), Err(BadValue));
+        }
     }
 
     proptest::proptest! {
