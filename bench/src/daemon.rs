@@ -61,6 +61,7 @@ impl Program {
             .arg(serve.state_dir)
             .current_dir(serve.remote)
             .env("YARDMASTER__REPO__POLL", "10m")
+            .env("YARDMASTER__QUEUE__MAX_PENDING_PER_AGENT", "1000000")
             .env("YARDMASTER_LOG", "warn")
             .envs(serve.env.iter().map(|(name, value)| (name, value)))
             .stdin(Stdio::null())

@@ -1,5 +1,8 @@
+use std::process::Stdio;
+
 use serde_json::{Value, json};
-use yardmaster_tests::{Change, House, announcement};
+use tokio::process::Command;
+use yardmaster_tests::{Change, House, announcement, yardmaster};
 
 fn wish(more: &Value) -> String {
     announcement("roy", "roy/one", more).to_string()
@@ -138,5 +141,44 @@ async fn a_gate_that_never_ends_is_timed_out_and_killed() {
         house.processes()
     );
     house.stop().await;
+    house.check().await;
+}
+
+/// An agent that floods is refused with what it can do; the others are served, and it is served again when
+/// some of its own have ended.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_agent_that_floods_is_refused_and_the_others_are_served() {
+    let (mut house, gate) = House::held().await;
+    for n in 0..5 {
+        house.branch(&format!("roy/{n}"), &[(&format!("roy{n}.txt"), "x\n")]);
+    }
+    house.branch("ann/one", &[("one.txt", "1\n")]);
+    house.start_with(&[], &[("YARDMASTER__QUEUE__MAX_PENDING_PER_AGENT", "3")]).await;
+    for n in 0..4 {
+        house.announce("roy", &format!("roy/{n}")).await;
+    }
+    let rejected = house.events.wait_for("rejected", |e| e["type"] == "request_rejected").await;
+    assert_eq!(rejected["why"]["code"], "quota_exceeded", "{rejected}");
+    let flags = ["--agent", "roy", "--requirement", "R4", "--nats-url", &house.url];
+    let submitted = Command::new(yardmaster())
+        .args(["submit", "roy/4"])
+        .args(flags)
+        .stdin(Stdio::null())
+        .output()
+        .await
+        .expect("it runs");
+    let told = String::from_utf8_lossy(&submitted.stderr).into_owned();
+    assert_eq!(submitted.status.code(), Some(7), "{told}");
+    assert!(told.contains("3 requests of `roy` are pending already"), "{told}");
+    house.announce("ann", "ann/one").await;
+    house.events.of_type("ann/one", "queued").await;
+    gate.open_wide();
+    assert_eq!(house.events.end_of("ann/one").await["type"], "merge_complete");
+    for n in 0..3 {
+        assert_eq!(house.events.end_of(&format!("roy/{n}")).await["type"], json!("merge_complete"));
+    }
+    house.announce("roy", "roy/3").await;
+    assert_eq!(house.events.end_of("roy/3").await["type"], "merge_complete");
+    assert_eq!(house.stop().await, Some(0));
     house.check().await;
 }

@@ -2,8 +2,8 @@ use std::collections::BTreeMap;
 
 use tokio::sync::oneshot;
 use yardmaster_protocol::{
-    ErrorBody, Fact, IntakeSeq, QueueReply, RequestId, RequestView, RunId, ServiceErrorCode, StatusReply,
-    SubmitReply, WithdrawReply,
+    ErrorBody, Fact, IntakeSeq, QueueReply, RefusalCode, RequestId, RequestView, RunId, ServiceErrorCode,
+    StatusReply, SubmitReply, WithdrawReply,
 };
 use yardmaster_queue::{Input, Policy, Queue};
 
@@ -118,7 +118,7 @@ impl Submissions {
                 Err(ErrorBody {
                     code: ServiceErrorCode::Refused,
                     message: refusal.message.clone(),
-                    retryable: refusal.code == yardmaster_protocol::RefusalCode::QueueFull,
+                    retryable: matches!(refusal.code, RefusalCode::QueueFull | RefusalCode::QuotaExceeded),
                     next: Vec::new(),
                 }),
             ),

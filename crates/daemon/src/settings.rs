@@ -159,6 +159,7 @@ struct RawQueue {
     window_max: Option<u32>,
     ageing: String,
     max_pending: usize,
+    max_pending_per_agent: usize,
     max_lost_runs: u32,
 }
 
@@ -200,6 +201,7 @@ pass_env = []
 [queue]
 ageing = "30m"
 max_pending = 20000
+max_pending_per_agent = 256
 max_lost_runs = 3
 [git]
 cross_check = "all"
@@ -367,6 +369,7 @@ impl Raw {
         policy.window_min = self.queue.window_min.unwrap_or(self.runner.slots).clamp(1, policy.window_max);
         policy.ageing_ms = millis(ageing).max(1_000);
         policy.max_pending = self.queue.max_pending.max(1);
+        policy.max_pending_per_agent = self.queue.max_pending_per_agent.max(1);
         policy.max_lost_runs = self.queue.max_lost_runs.max(1);
         policy.bind_agent_to_subject = self.auth.bind_agent_to_subject;
         policy.changelog = kept;

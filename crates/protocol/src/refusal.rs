@@ -40,6 +40,8 @@ pub enum RefusalCode {
     QueueFull,
     /// A message that this daemon died on more than once.
     Poison,
+    /// The agent has as many requests pending as one may have.
+    QuotaExceeded,
 }
 
 impl Refusal {

@@ -20,6 +20,9 @@ pub struct Policy {
     pub ageing_ms: u64,
     /// Announcements beyond so many pending requests are refused.
     pub max_pending: usize,
+    /// Announcements of one agent beyond so many pending requests of its own are refused.
+    #[serde(default = "max_pending_per_agent")]
+    pub max_pending_per_agent: usize,
     /// So many runs of one candidate may be lost before its request is given up.
     pub max_lost_runs: u32,
     /// The subject's token must be the announcing agent.
@@ -47,6 +50,10 @@ pub struct ChangelogPolicy {
     pub template: String,
 }
 
+fn max_pending_per_agent() -> usize {
+    256
+}
+
 impl Policy {
     /// The defaults for one target.
     pub fn new(target: BranchName) -> Policy {
@@ -58,6 +65,7 @@ impl Policy {
             window_max: 8,
             ageing_ms: 30 * 60 * 1_000,
             max_pending: 20_000,
+            max_pending_per_agent: max_pending_per_agent(),
             max_lost_runs: 3,
             bind_agent_to_subject: false,
             changelog: None,

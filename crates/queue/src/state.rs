@@ -2,8 +2,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 use yardmaster_protocol::{
-    Announcement, Assembly, Blocker, BranchName, ChangeSize, CommitId, Failure, Gate, GateId, IntakeSeq,
-    Landing, Millis, Project, RequestId, RunId, RunOutcome, TreeId,
+    AgentName, Announcement, Assembly, Blocker, BranchName, ChangeSize, CommitId, Failure, Gate, GateId,
+    IntakeSeq, Landing, Millis, Project, RequestId, RunId, RunOutcome, TreeId,
 };
 
 use crate::policy::{GateRule, Policy};
@@ -263,6 +263,8 @@ pub(crate) struct Index {
     pub(crate) by_name: BTreeMap<String, BTreeSet<RequestId>>,
     /// Live requests that are in custody and depend on something.
     pub(crate) dependents: BTreeSet<RequestId>,
+    /// Live requests by the agent that announced them.
+    pub(crate) by_agent: BTreeMap<AgentName, BTreeSet<RequestId>>,
     /// Messages of arriving requests.
     pub(crate) arriving: BTreeMap<IntakeSeq, RequestId>,
     /// Ended requests by target and branch.
@@ -364,6 +366,7 @@ impl Queue {
             self.index.by_name.entry(name.to_owned()).or_default().insert(id);
         }
         self.index.by_branch.entry(key.clone()).or_default().insert(id);
+        self.index.by_agent.entry(a.agent.clone()).or_default().insert(id);
         match request.phase {
             Phase::Arriving => {
                 self.index.arriving.insert(request.intake, id);
@@ -401,6 +404,12 @@ impl Queue {
             }
             if set.is_empty() {
                 self.index.by_branch.remove(&key);
+            }
+        }
+        if let Some(set) = self.index.by_agent.get_mut(&a.agent) {
+            set.remove(&id);
+            if set.is_empty() {
+                self.index.by_agent.remove(&a.agent);
             }
         }
         self.index.dependents.remove(&id);

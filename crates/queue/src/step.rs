@@ -1,4 +1,4 @@
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use yardmaster_protocol::{
     AgentName, Announcement, BranchName, CommitId, Entry, Event, Fact, GateEvidence, Incoming, Inspection,
@@ -176,6 +176,14 @@ impl<'a> Act<'a> {
                 self.queue.live.len()
             );
             return Err(Refusal::new(RefusalCode::QueueFull, message));
+        }
+        let own = self.queue.index.by_agent.get(&announcement.agent).map_or(0, BTreeSet::len);
+        if own >= self.policy.max_pending_per_agent {
+            let message = format!(
+                "{own} requests of `{}` are pending already, which is the limit for one agent: announce again when some of them have ended",
+                announcement.agent
+            );
+            return Err(Refusal::new(RefusalCode::QuotaExceeded, message));
         }
         Ok(())
     }

@@ -4,9 +4,9 @@
 
 use serde_json::json;
 use yardmaster_protocol::{
-    Assembled, Assembly, BlockerKind, BranchName, ChangeSize, CommitId, Entry, Gate, Inspection, IntakeSeq,
-    LandOutcome, MergedBy, Millis, Movement, ObjectId, Pressure, Project, RequestId, RunOutcome, RunReport,
-    Sighting, TreeId,
+    Assembled, Assembly, BlockerKind, BranchName, ChangeSize, CommitId, Entry, Fact, Gate, Inspection,
+    IntakeSeq, LandOutcome, MergedBy, Millis, Movement, ObjectId, Pressure, Project, RefusalCode, RequestId,
+    RunOutcome, RunReport, Sighting, TreeId,
 };
 use yardmaster_queue::{Ending, GateRule, Input, Order, Policy, Queue};
 
@@ -228,6 +228,30 @@ fn a_look_that_began_before_the_tip_was_known_to_move_is_no_news() {
     house.look(Some(commit(1)), sighting(commit(2), Vec::new()));
     house.look(Some(commit(1)), sighting(commit(1), Vec::new()));
     assert_eq!(house.queue.tip(&main_branch()), Some(commit(2)));
+}
+
+#[test]
+fn an_agent_that_floods_is_refused_and_others_are_served() {
+    let mut house = House::new(1);
+    house.policy.max_pending_per_agent = 3;
+    let requests: Vec<RequestId> = (0..3).map(|i| house.announce(&format!("w{i}"), 2, &[])).collect();
+    let offer = |agent: &str, name: &str| json!({"agent": agent, "branch": name, "requirement": name});
+    let told = |house: &House| match &house.journal.last().unwrap().facts[..] {
+        [Fact::Refused { refusal, .. }] => Some(refusal.code),
+        [Fact::Announced { .. }] => None,
+        other => panic!("{other:?}"),
+    };
+    house.message(&offer("roy", "w3"));
+    assert_eq!(told(&house), Some(RefusalCode::QuotaExceeded));
+    house.message(&offer("ann", "a0"));
+    assert_eq!(told(&house), None);
+    house.input(Input::Withdraw { request: requests[0], by: "roy".to_owned() });
+    let bytes = house.queue.to_snapshot().unwrap();
+    house.queue = Queue::from_snapshot(&bytes).unwrap();
+    house.message(&offer("roy", "w3"));
+    assert_eq!(told(&house), None);
+    house.message(&offer("roy", "w4"));
+    assert_eq!(told(&house), Some(RefusalCode::QuotaExceeded));
 }
 
 #[test]

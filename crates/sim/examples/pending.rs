@@ -20,6 +20,7 @@ fn measure(n: u64, needs: bool) {
     let Ok(main) = BranchName::new("main") else { return };
     let mut policy = Policy::new(main.clone());
     policy.gate = GateRule::Fixed(Gate::command("true"));
+    policy.max_pending_per_agent = usize::MAX;
     let mut queue = Queue::new();
     let tip = CommitId(ObjectId([1; 20]));
     let sighting = Sighting {

@@ -23,6 +23,7 @@ pub(crate) fn policy(rng: &mut Rng) -> Policy {
     policy.window_max = u32::try_from(rng.range(1, 6)).unwrap_or(1);
     policy.ageing_ms = rng.range(0, 3) * 40_000;
     policy.max_pending = if rng.chance(10) { 4 } else { 1_000 };
+    policy.max_pending_per_agent = if rng.chance(10) { 3 } else { 256 };
     policy
 }
 
