@@ -6,6 +6,7 @@ mod gate;
 mod git;
 mod hands;
 mod history;
+pub mod hostile;
 mod just;
 mod ledger;
 mod life;
