@@ -2,16 +2,20 @@
 
 mod announced;
 mod arrows;
+mod bad_headers;
 mod bad_input;
 mod bad_start;
 mod changelog;
+mod cluster;
 mod crash;
 mod custody;
 mod depend;
+mod flood;
 mod landing;
 mod push;
 mod python;
 mod remote_away;
+mod runner_lost;
 mod schemas;
 mod siege;
 mod stop;
