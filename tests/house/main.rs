@@ -11,6 +11,7 @@ mod crash;
 mod custody;
 mod depend;
 mod flood;
+mod frozen;
 mod landing;
 mod push;
 mod python;

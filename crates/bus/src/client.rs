@@ -8,9 +8,9 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use yardmaster_protocol::{
-    AgentName, ErrorBody, ErrorReply, Event, IntakeSeq, LogReply, LogRequest, Millis, QueueReply,
-    RequestView, STREAM_RELEASES, ServiceErrorCode, StatusReply, SubmitReply, WithdrawReply, WithdrawRequest,
-    announce_subject, service_subject,
+    AgentName, ErrorBody, ErrorReply, Event, FreezeReply, FreezeRequest, IntakeSeq, LogReply, LogRequest,
+    Millis, QueueReply, RequestView, STREAM_RELEASES, ServiceErrorCode, StatusReply, SubmitReply,
+    WithdrawReply, WithdrawRequest, announce_subject, service_subject,
 };
 
 use crate::BusError;
@@ -91,6 +91,22 @@ impl Client {
     /// See [`Client::call`].
     pub async fn withdraw(&self, what: &WithdrawRequest) -> Result<WithdrawReply, ErrorBody> {
         self.typed("withdraw", what, ACT).await
+    }
+
+    /// `freeze`, for operators.
+    ///
+    /// # Errors
+    /// See [`Client::call`].
+    pub async fn freeze(&self, what: &FreezeRequest) -> Result<FreezeReply, ErrorBody> {
+        self.typed("admin.freeze", what, ACT).await
+    }
+
+    /// `unfreeze`, for operators.
+    ///
+    /// # Errors
+    /// See [`Client::call`].
+    pub async fn unfreeze(&self, what: &FreezeRequest) -> Result<FreezeReply, ErrorBody> {
+        self.typed("admin.unfreeze", what, ACT).await
     }
 
     /// `logs`.

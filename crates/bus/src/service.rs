@@ -9,7 +9,9 @@ use futures_util::StreamExt;
 use serde_json::Value;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
-use yardmaster_protocol::{ErrorBody, ErrorReply, SERVICE_NAME, SERVICE_PREFIX, ServiceErrorCode};
+use yardmaster_protocol::{
+    ADMIN_PREFIX, ADMIN_VERB, ErrorBody, ErrorReply, SERVICE_NAME, SERVICE_PREFIX, ServiceErrorCode,
+};
 
 use crate::BusError;
 use crate::bus::Inner;
@@ -26,11 +28,15 @@ pub(crate) async fn serve(inner: &Arc<Inner>, verbs: &[&str]) -> Result<ServiceR
         .start(SERVICE_NAME, env!("CARGO_PKG_VERSION"))
         .await
         .map_err(|e| away("start the service", &e))?;
-    let group = service.group(SERVICE_PREFIX);
+    let (group, admin) = (service.group(SERVICE_PREFIX), service.group(ADMIN_PREFIX));
     let (sender, calls) = mpsc::channel(MAX_WAITING);
     let mut tasks = JoinSet::new();
     for verb in verbs {
-        let endpoint = group.endpoint(*verb).await.map_err(|e| away("start the service", &e))?;
+        let endpoint = match verb.strip_prefix(ADMIN_VERB) {
+            Some(verb) => admin.endpoint(verb).await,
+            None => group.endpoint(*verb).await,
+        };
+        let endpoint = endpoint.map_err(|e| away("start the service", &e))?;
         tasks.spawn(forward((*verb).to_owned(), endpoint, sender.clone()));
     }
     crate::connect::flush(inner).await?;
@@ -82,7 +88,7 @@ impl ServiceRequests {
 /// One call. Dropped without an answer, the caller waits for nothing until its time is over.
 #[derive(Debug)]
 pub struct ServiceCall {
-    /// The last token of its subject.
+    /// The last token of its subject, behind `admin.` for those of operators.
     pub verb: String,
     /// What it says.
     pub payload: Bytes,

@@ -1,6 +1,8 @@
 use clap::{Parser, Subcommand};
 
-use crate::commands::{completions, demo, healthcheck, logs, queue, serve, status, submit, wait, withdraw};
+use crate::commands::{
+    completions, demo, freeze, healthcheck, logs, queue, serve, status, submit, wait, withdraw,
+};
 
 const AFTER: &str = "\
 Start here:
@@ -43,6 +45,10 @@ pub(crate) enum Command {
     Queue(queue::Args),
     /// Take a request back.
     Withdraw(withdraw::Args),
+    /// Have a target stand still: nothing lands on it, nothing is failed. For operators.
+    Freeze(freeze::Args),
+    /// Let a frozen target go on. For operators.
+    Unfreeze(freeze::Args),
     /// What a gate has printed.
     Logs(logs::Args),
     /// Whether the daemon answers and can land: for containers and supervisors.
@@ -79,6 +85,8 @@ mod tests {
             "yardmaster status",
             "yardmaster queue --watch --no-color",
             "yardmaster withdraw r12 --by roy",
+            "yardmaster freeze --why release --by roy",
+            "yardmaster unfreeze main --by roy",
             "yardmaster logs r12 --follow",
             "yardmaster healthcheck --json",
             "yardmaster completions fish",

@@ -15,7 +15,7 @@ use crate::hands::Hands;
 use crate::happening::Happening;
 use crate::intake::Unanswered;
 use crate::outbox::Outbox;
-use crate::questions::{Question, Submissions, answer, withdrawal};
+use crate::questions::{Question, Submissions, answer, freezing, withdrawal};
 use crate::record::Packed;
 use crate::remote::{RemoteReport, project, seen};
 use crate::shutdown::Shutdown;
@@ -288,6 +288,16 @@ impl Engine {
                         Err(too_late(request))
                     };
                     drop(reply.send(outcome));
+                }
+            },
+            Some(Question::Freeze { asked, freeze, reply }) => match freezing(&self.policy, asked, freeze) {
+                Err(why) => drop(reply.send(Err(why))),
+                Ok((target, input)) => {
+                    let step = self.queue.step(clock::now(), &self.policy, input);
+                    let changed = !step.entry.facts.is_empty();
+                    self.commit(vec![step]).await?;
+                    let frozen = self.queue.is_frozen(&target);
+                    drop(reply.send(Ok(yardmaster_protocol::FreezeReply { target, frozen, changed })));
                 }
             },
             Some(_) => {}

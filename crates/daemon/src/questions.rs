@@ -2,8 +2,8 @@ use std::collections::BTreeMap;
 
 use tokio::sync::oneshot;
 use yardmaster_protocol::{
-    ErrorBody, Fact, IntakeSeq, QueueReply, RefusalCode, RequestId, RequestView, RunId, ServiceErrorCode,
-    StatusReply, SubmitReply, WithdrawReply,
+    BranchName, ErrorBody, Fact, FreezeReply, FreezeRequest, IntakeSeq, QueueReply, RefusalCode, RequestId,
+    RequestView, RunId, ServiceErrorCode, StatusReply, SubmitReply, WithdrawReply,
 };
 use yardmaster_queue::{Input, Policy, Queue};
 
@@ -21,6 +21,12 @@ pub(crate) enum Question {
         what: String,
         by: String,
         reply: Reply<WithdrawReply>,
+    },
+    Freeze {
+        asked: FreezeRequest,
+        /// Or let it go on.
+        freeze: bool,
+        reply: Reply<FreezeReply>,
     },
     /// How the message with this sequence was answered, when it is.
     Outcome(IntakeSeq, Reply<SubmitReply>),
@@ -62,7 +68,9 @@ pub(crate) fn answer(
             });
             drop(reply.send(run));
         }
-        question @ (Question::Withdraw { .. } | Question::Outcome(..)) => return Some(question),
+        question @ (Question::Withdraw { .. } | Question::Freeze { .. } | Question::Outcome(..)) => {
+            return Some(question);
+        }
     }
     None
 }
@@ -83,9 +91,43 @@ pub(crate) fn withdrawal(queue: &Queue, what: &str, by: &str) -> Result<(Request
             next: vec![format!("yardmaster status {request}")],
         });
     }
-    let by: String = by.chars().filter(|c| !c.is_control()).take(64).collect();
-    let by = if by.is_empty() { "somebody".to_owned() } else { by };
-    Ok((request, Input::Withdraw { request, by }))
+    Ok((request, Input::Withdraw { request, by: somebody(by) }))
+}
+
+/// A name that somebody gave.
+fn somebody(name: &str) -> String {
+    let name = plain(name, 64);
+    if name.is_empty() { "somebody".to_owned() } else { name }
+}
+
+fn plain(text: &str, most: usize) -> String {
+    text.chars().filter(|c| !c.is_control()).take(most).collect()
+}
+
+/// The input that a wish to freeze a target becomes, or why it cannot be.
+pub(crate) fn freezing(
+    policy: &Policy,
+    asked: FreezeRequest,
+    freeze: bool,
+) -> Result<(BranchName, Input), ErrorBody> {
+    let target = asked.target.unwrap_or_else(|| policy.default_target.clone());
+    if !policy.targets.contains(&target) {
+        let served: Vec<&str> = policy.targets.iter().map(BranchName::as_str).collect();
+        return Err(ErrorBody {
+            code: ServiceErrorCode::NotFound,
+            message: format!("`{target}` is not served here: this queue lands on {}", served.join(", ")),
+            retryable: false,
+            next: vec!["yardmaster status".to_owned()],
+        });
+    }
+    let who = somebody(&asked.who);
+    let why = plain(asked.why.as_deref().unwrap_or_default(), 500);
+    let why = if why.is_empty() { "no reason was given".to_owned() } else { why };
+    let input = match freeze {
+        true => Input::Freeze { target: target.clone(), who, why },
+        false => Input::Unfreeze { target: target.clone(), who, why },
+    };
+    Ok((target, input))
 }
 
 /// Calls of `submit` that wait until their message is answered.

@@ -51,8 +51,7 @@ fn carry_out(mirror: &Mirror, target: &BranchName, order: RemoteOrder) -> Remote
             RemoteReport::Looked { known, found }
         }
         RemoteOrder::Land(landing) => {
-            let asked: Vec<CommitId> = landing.requests.iter().map(|(_, commit)| *commit).collect();
-            let outcome = mirror.land(target, landing.from, landing.to, &asked);
+            let outcome = mirror.land_audited(target, &landing);
             RemoteReport::Pushed { to: landing.to, outcome }
         }
     }
@@ -69,9 +68,10 @@ pub(crate) fn project(sighting: &Sighting) -> Result<Project, String> {
 /// The sighting that a push ended with, if the remote answered.
 pub(crate) fn seen(outcome: &LandOutcome) -> Option<&Sighting> {
     match outcome {
-        LandOutcome::Landed { seen } | LandOutcome::Moved { seen } | LandOutcome::Declined { seen, .. } => {
-            Some(seen)
-        }
+        LandOutcome::Landed { seen }
+        | LandOutcome::Moved { seen }
+        | LandOutcome::Declined { seen, .. }
+        | LandOutcome::Altered { seen, .. } => Some(seen),
         LandOutcome::Unknown { .. } => None,
     }
 }

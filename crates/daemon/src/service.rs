@@ -5,7 +5,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::{JoinHandle, spawn_blocking};
 use yardmaster_bus::{Bus, Client, ServiceCall, ServiceRequests};
 use yardmaster_protocol::{
-    ErrorBody, Incoming, LogReply, LogRequest, RunId, ServiceErrorCode, WithdrawRequest,
+    ErrorBody, FreezeRequest, Incoming, LogReply, LogRequest, RunId, ServiceErrorCode, WithdrawRequest,
 };
 use yardmaster_runner::LogStore;
 
@@ -14,7 +14,8 @@ use crate::questions::Question;
 use crate::shutdown::Shutdown;
 
 /// What the service answers to.
-pub(crate) const VERBS: &[&str] = &["submit", "status", "queue", "withdraw", "logs"];
+pub(crate) const VERBS: &[&str] =
+    &["submit", "status", "queue", "withdraw", "logs", "admin.freeze", "admin.unfreeze"];
 
 const LOG_PIECE: usize = 256 * 1_024;
 
@@ -63,6 +64,8 @@ impl Desk {
                 let WithdrawRequest { what, by } = body(&call.payload)?;
                 value(self.ask(|reply| Question::Withdraw { what, by, reply }).await?)
             }
+            "admin.freeze" => self.freeze(true, &call.payload).await,
+            "admin.unfreeze" => self.freeze(false, &call.payload).await,
             "logs" => self.logs(body(&call.payload)?).await,
             other => Err(usage(format!("the service has no verb `{other}`: it has {}", VERBS.join(", ")))),
         }
@@ -96,6 +99,11 @@ impl Desk {
             None => value(self.ask(Question::Status).await?),
             Some(what) => value(self.ask(|reply| Question::Request(what, reply)).await?),
         }
+    }
+
+    async fn freeze(&self, freeze: bool, payload: &[u8]) -> Result<Value, ErrorBody> {
+        let asked: FreezeRequest = body(payload)?;
+        value(self.ask(|reply| Question::Freeze { asked, freeze, reply }).await?)
     }
 
     async fn logs(&self, wanted: LogRequest) -> Result<Value, ErrorBody> {

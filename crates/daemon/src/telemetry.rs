@@ -65,6 +65,11 @@ pub(crate) fn tell(fact: &Fact) {
             );
         }),
         Fact::WindowSet { target, window } => tracing::debug!(%target, window, "window"),
+        Fact::Frozen { target, who, why } => tracing::error!(%target, who, why, "target frozen"),
+        Fact::Unfrozen { target, who, why } => tracing::info!(%target, who, why, "target goes on"),
+        Fact::FellOff { target, from, requests } => {
+            tracing::error!(%target, %from, requests = requests.len(), "landed work is not on the target any more");
+        }
         Fact::Stacked { .. } | Fact::Assembled { .. } => {}
     }
 }

@@ -43,10 +43,13 @@ impl Mirror {
                 LandOutcome::Unknown { why: format!("{said}{error}") }
             }
             Ok((seen, true)) => LandOutcome::Landed { seen },
-            Ok((seen, false)) if seen.tip != from => LandOutcome::Moved { seen },
+            Ok((seen, false)) if seen.tip != from && !matches!(pushed, Pushed::Taken) => {
+                LandOutcome::Moved { seen }
+            }
             Ok((seen, false)) => match pushed {
                 Pushed::Declined(why) => LandOutcome::Declined { why, seen },
-                Pushed::Stale | Pushed::Taken => LandOutcome::Moved { seen },
+                Pushed::Stale => LandOutcome::Moved { seen },
+                Pushed::Taken => LandOutcome::Altered { why: taken_and_gone(target, to, &seen), seen },
                 Pushed::Unclear(why) => LandOutcome::Unknown { why },
             },
         }
@@ -101,6 +104,14 @@ impl Mirror {
         }
         Ok((seen, landed))
     }
+}
+
+fn taken_and_gone(target: &BranchName, to: CommitId, seen: &Sighting) -> String {
+    format!(
+        "the remote took the push of {to}, but has `{target}` at {} now, which does not contain it: look for a \
+         hook, a bot or a person that rewrites `{target}`",
+        seen.tip
+    )
 }
 
 /// Reads `<flag> TAB <from>:<to> TAB <summary> (<reason>)`.

@@ -6,6 +6,7 @@
 
 mod assemble;
 mod attributes;
+mod audit;
 mod candidate;
 mod changelog;
 mod changes;

@@ -10,6 +10,8 @@ use crate::{GitError, Mirror};
 
 /// The largest project file that is read.
 const MAX_PROJECT_FILE: usize = 256 * 1024;
+/// The most commits that are listed of what a target lost.
+const MAX_LOST: usize = 20_000;
 const TARGETS: &str = "refs/yardmaster/targets/";
 
 impl Mirror {
@@ -60,6 +62,7 @@ impl Mirror {
                 movement,
                 contains: contained,
                 project_file: project_file(repo, &tip.tree()?)?,
+                lost: lost(repo, known.map(oid), tip.id(), movement)?,
             })
         })
     }
@@ -164,6 +167,23 @@ fn movement(repo: &Repository, known: Option<Oid>, tip: Oid) -> Result<Movement,
     } else {
         Movement::Diverged
     })
+}
+
+/// What was on the target and is not any more.
+fn lost(
+    repo: &Repository,
+    known: Option<Oid>,
+    tip: Oid,
+    movement: Movement,
+) -> Result<Vec<CommitId>, GitError> {
+    let known = known.filter(|_| matches!(movement, Movement::Rewound | Movement::Diverged));
+    let Some(known) = known.filter(|known| repo.odb().is_ok_and(|odb| odb.exists(*known))) else {
+        return Ok(Vec::new());
+    };
+    let mut walk = repo.revwalk()?;
+    walk.push(known)?;
+    walk.hide(tip)?;
+    walk.take(MAX_LOST).map(|id| Ok(commit_id(id?))).collect()
 }
 
 /// The text of the project file. One that cannot be read must not pass for one that is not there,

@@ -25,6 +25,9 @@ pub struct Landing {
     pub tree: TreeId,
     /// What lands, lowest first, each with its commit.
     pub requests: Vec<(RequestId, CommitId)>,
+    /// The tree that was tested for each of `requests`.
+    #[serde(default)]
+    pub trees: Vec<TreeId>,
 }
 
 /// Something that happened. The journal is made of these and nothing else.
@@ -212,6 +215,33 @@ pub enum Fact {
         target: BranchName,
         /// The new width.
         window: u32,
+    },
+    /// A target was frozen: nothing lands on it and nothing is failed until it is unfrozen.
+    Frozen {
+        /// Which branch.
+        target: BranchName,
+        /// A person, `target` (history was rewritten) or `audit` (a push did not stay what it was).
+        who: String,
+        /// Why.
+        why: String,
+    },
+    /// A frozen target goes on from where it is.
+    Unfrozen {
+        /// Which branch.
+        target: BranchName,
+        /// By whom.
+        who: String,
+        /// Why.
+        why: String,
+    },
+    /// The target was moved back: requests that had landed are not on it any more.
+    FellOff {
+        /// Which branch.
+        target: BranchName,
+        /// The tip that had them all.
+        from: CommitId,
+        /// Which requests.
+        requests: Vec<RequestId>,
     },
 }
 

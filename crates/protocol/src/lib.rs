@@ -35,11 +35,13 @@ pub use report::{
 };
 pub use schema::schemas;
 pub use service::{
-    ErrorBody, ErrorReply, LogReply, LogRequest, Pressure, QueueReply, RequestRow, RequestView,
-    ServiceErrorCode, StatusReply, SubmitReply, TargetView, WithdrawReply, WithdrawRequest,
+    ErrorBody, ErrorReply, FreezeReply, FreezeRequest, LogReply, LogRequest, Pressure, QueueReply,
+    RequestRow, RequestView, ServiceErrorCode, StatusReply, SubmitReply, TargetView, WithdrawReply,
+    WithdrawRequest,
 };
 pub use subject::{
-    ADMIN_PREFIX, INTEGRATION_PREFIX, RELEASES_PREFIX, SERVICE_NAME, SERVICE_PREFIX, STREAM_INTEGRATION,
-    STREAM_RELEASES, agent_copy_subject, agent_of_subject, announce_subject, event_subject, service_subject,
+    ADMIN_PREFIX, ADMIN_VERB, INTEGRATION_PREFIX, RELEASES_PREFIX, SERVICE_NAME, SERVICE_PREFIX,
+    STREAM_INTEGRATION, STREAM_RELEASES, agent_copy_subject, agent_of_subject, announce_subject,
+    event_subject, service_subject,
 };
 pub use time::{Millis, parse_duration_ms, rfc3339};

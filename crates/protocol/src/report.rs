@@ -72,6 +72,9 @@ pub struct Sighting {
     pub contains: Vec<CommitId>,
     /// The text of `.yardmaster.toml` at the tip, where it is there.
     pub project_file: Option<String>,
+    /// Commits that the known tip contained and this one does not, newest first, cut at a limit.
+    #[serde(default)]
+    pub lost: Vec<CommitId>,
 }
 
 /// One line more for a changelog, made part of the merge commit's tree.
@@ -168,5 +171,13 @@ pub enum LandOutcome {
     Unknown {
         /// What went wrong.
         why: String,
+    },
+    /// The audit's alarm: what was to be pushed, or what became of a push that was taken, is not
+    /// what was tested.
+    Altered {
+        /// What differs.
+        why: String,
+        /// What the remote has now.
+        seen: Sighting,
     },
 }

@@ -2,8 +2,8 @@ use schemars::{JsonSchema, Schema, schema_for};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Announcement, ErrorReply, Event, GateJob, LogReply, LogRequest, QueueReply, RequestView, RunReport,
-    StatusReply, SubmitReply, WithdrawReply, WithdrawRequest, Withdrawal,
+    Announcement, ErrorReply, Event, FreezeReply, FreezeRequest, GateJob, LogReply, LogRequest, QueueReply,
+    RequestView, RunReport, StatusReply, SubmitReply, WithdrawReply, WithdrawRequest, Withdrawal,
 };
 
 /// The message that offers a branch. This is the shape to write; what is read is more forgiving
@@ -45,6 +45,8 @@ pub fn schemas() -> Vec<(&'static str, Schema)> {
         ("submit_reply", schema_for!(SubmitReply)),
         ("withdraw_request", schema_for!(WithdrawRequest)),
         ("withdraw_reply", schema_for!(WithdrawReply)),
+        ("freeze_request", schema_for!(FreezeRequest)),
+        ("freeze_reply", schema_for!(FreezeReply)),
         ("queue_reply", schema_for!(QueueReply)),
         ("status_reply", schema_for!(StatusReply)),
         ("request_view", schema_for!(RequestView)),

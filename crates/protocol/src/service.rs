@@ -90,6 +90,30 @@ pub struct WithdrawReply {
     pub request: RequestId,
 }
 
+/// Ask for a target to stand still, or to go on.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct FreezeRequest {
+    /// Which branch; the default target without one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub target: Option<BranchName>,
+    /// Who asks.
+    pub who: String,
+    /// Why, for those who wait.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub why: Option<String>,
+}
+
+/// Answer to `freeze` and `unfreeze`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct FreezeReply {
+    /// Which branch.
+    pub target: BranchName,
+    /// Whether it stands still now.
+    pub frozen: bool,
+    /// False: it was so already.
+    pub changed: bool,
+}
+
 /// How full the queue is and what an agent should do about it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]

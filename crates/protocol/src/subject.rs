@@ -41,7 +41,13 @@ pub fn agent_copy_subject(agent: &AgentName) -> String {
     format!("work.agents.{agent}")
 }
 
-/// The subject of a service verb.
+/// Before the name of a verb of operators, where verbs of both kinds are listed.
+pub const ADMIN_VERB: &str = "admin.";
+
+/// The subject of a service verb; `admin.freeze` is the verb `freeze` of operators.
 pub fn service_subject(verb: &str) -> String {
-    format!("{SERVICE_PREFIX}.{verb}")
+    match verb.strip_prefix(ADMIN_VERB) {
+        Some(verb) => format!("{ADMIN_PREFIX}.{verb}"),
+        None => format!("{SERVICE_PREFIX}.{verb}"),
+    }
 }

@@ -113,6 +113,9 @@ impl Queue {
                 self.target(target).window = Some(*window);
                 None
             }
+            Fact::Frozen { target, who, why } => Some(self.frozen(at, target, who, why)),
+            Fact::Unfrozen { target, who, why } => Some(self.unfrozen(at, target, who, why)),
+            Fact::FellOff { target, from, requests } => Some(self.fell_off(at, target, *from, requests)),
         }
     }
 
@@ -165,7 +168,7 @@ impl Queue {
             (Movement::Rewound | Movement::Diverged, _) => {
                 let from = from.map(|c| c.short()).unwrap_or_default();
                 let why = format!(
-                    "`{name}` was rewritten outside the queue: it was at {from} and is now at {}, which does not contain it; the queue goes on from there",
+                    "`{name}` was moved back or rewritten outside the queue: it was at {from} and is now at {}, which does not contain it",
                     tip.short()
                 );
                 Some(Caused::notice(at, EventBody::Stalled, why, "target"))
@@ -282,6 +285,7 @@ impl Queue {
                 arrived: request.arrived,
                 at,
                 ending,
+                fell_off: false,
             },
         );
         self.index_ended(id);
@@ -307,7 +311,7 @@ impl Queue {
         self.live.get(&id).map(|r| r.target.clone())
     }
 
-    fn target(&mut self, name: &BranchName) -> &mut crate::state::Target {
+    pub(crate) fn target(&mut self, name: &BranchName) -> &mut crate::state::Target {
         self.targets.entry(name.clone()).or_default()
     }
 
@@ -341,7 +345,7 @@ impl Caused {
         Caused { event: Event { about: None, time: rfc3339(at), body }, traceparent: None }
     }
 
-    fn notice(at: Millis, body: fn(Notice) -> EventBody, why: String, who: &str) -> Caused {
+    pub(crate) fn notice(at: Millis, body: fn(Notice) -> EventBody, why: String, who: &str) -> Caused {
         Caused::loose(at, body(Notice { why, who: who.to_owned() }))
     }
 

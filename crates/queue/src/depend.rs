@@ -58,6 +58,7 @@ impl Queue {
             return Need::Pending(BTreeSet::from([id]));
         }
         match self.ended.get(&id).map(|e| &e.ending) {
+            Some(Ending::Landed { .. }) if self.ended.get(&id).is_some_and(|e| e.fell_off) => Need::Unknown,
             Some(Ending::Landed { .. }) => Need::Landed,
             Some(Ending::Superseded { by }) if *by > id => self.need_of_id(*by, request),
             Some(Ending::Superseded { .. } | Ending::Failed { .. } | Ending::Withdrawn { .. }) | None => {

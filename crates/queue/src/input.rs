@@ -64,4 +64,22 @@ pub enum Input {
         /// What the project file says at the tip that was seen.
         project: Result<Project, String>,
     },
+    /// Somebody has a target stand still.
+    Freeze {
+        /// Which.
+        target: BranchName,
+        /// Who.
+        who: String,
+        /// Why.
+        why: String,
+    },
+    /// Somebody has it go on.
+    Unfreeze {
+        /// Which.
+        target: BranchName,
+        /// Who.
+        who: String,
+        /// Why.
+        why: String,
+    },
 }

@@ -5,6 +5,7 @@
 mod apply;
 mod depend;
 mod failure;
+mod freeze;
 mod input;
 mod invariant;
 mod order;

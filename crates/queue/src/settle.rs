@@ -74,6 +74,9 @@ impl Act<'_> {
 
     /// Ends what is settled: nothing undecided beneath it, so what it shows is its own.
     fn conclude(&mut self, name: &BranchName) {
+        if self.is_frozen(name) {
+            return;
+        }
         while let Some((request, failure)) =
             self.walk(name).and_then(|walk| self.verdict_on_front(name, &walk))
         {
@@ -141,7 +144,7 @@ impl Act<'_> {
     /// Decides on the next push: the green ones at the bottom, strictly in order.
     fn start_landing(&mut self, name: &BranchName) {
         let Some(target) = self.queue.targets.get(name) else { return };
-        if target.landing.is_some() || self.queue.remote_lost.is_some() {
+        if target.landing.is_some() || target.frozen.is_some() || self.queue.remote_lost.is_some() {
             return;
         }
         let most = if target.one_at_a_time { 1 } else { usize::MAX };
@@ -158,7 +161,8 @@ impl Act<'_> {
             requests.iter().for_each(|(request, commit)| self.land(name, *request, *commit, walk.tip));
             return;
         }
-        let landing = Landing { from: walk.tip, to, tree, requests };
+        let trees = ready.iter().map(|(_, _, t)| *t).collect();
+        let landing = Landing { from: walk.tip, to, tree, requests, trees };
         self.emit(Fact::LandingStarted { target: name.clone(), landing });
     }
 
@@ -250,7 +254,9 @@ impl Act<'_> {
             let walk = self.walk(&name);
             for place in walk.iter().flat_map(|w| &w.places) {
                 if !self.queue.is_being_probed(&name, walk.as_ref(), place) {
-                    changed.push((place.request, self.queue.blockers_in_stack(&name, place, &tangled)));
+                    let mut blockers = self.queue.blockers_in_stack(&name, place, &tangled);
+                    blockers.extend(self.queue.hold_blocker(&name, place.request));
+                    changed.push((place.request, blockers));
                 }
             }
         }

@@ -6,6 +6,7 @@ use yardmaster_protocol::{
     IntakeSeq, Landing, Millis, Project, RequestId, RunId, RunOutcome, TreeId,
 };
 
+use crate::freeze::Frozen;
 use crate::policy::{GateRule, Policy};
 
 /// Ended requests that are remembered, to recognise what comes again and to answer questions.
@@ -129,6 +130,16 @@ pub struct Ended {
     pub(crate) at: Millis,
     /// How it ended.
     pub ending: Ending,
+    /// It had landed, and the target was moved back behind it.
+    #[serde(default)]
+    pub(crate) fell_off: bool,
+}
+
+impl Ended {
+    /// It landed, and as far as is known it is still there.
+    pub(crate) fn is_on_target(&self) -> bool {
+        matches!(self.ending, Ending::Landed { .. }) && !self.fell_off
+    }
 }
 
 /// How a request ended.
@@ -177,6 +188,9 @@ pub(crate) struct Target {
     pub(crate) landing: Option<Landing>,
     /// The remote refused a push of several: until one lands, one at a time.
     pub(crate) one_at_a_time: bool,
+    /// Nothing lands and nothing is failed.
+    #[serde(default)]
+    pub(crate) frozen: Option<Frozen>,
 }
 
 impl Default for Target {
@@ -193,6 +207,7 @@ impl Default for Target {
             asked: 0,
             landing: None,
             one_at_a_time: false,
+            frozen: None,
         }
     }
 }
@@ -336,6 +351,7 @@ impl Queue {
             return Some(format!("the remote does not answer: {why}"));
         }
         match self.targets.get(target) {
+            Some(Target { frozen: Some(frozen), .. }) => Some(frozen.told(target)),
             Some(t) if t.tip.is_some() => t.gate(policy).err(),
             _ => Some("the target has not been seen on the remote yet".to_owned()),
         }
@@ -421,7 +437,7 @@ impl Queue {
         let a = &ended.announcement;
         let key = (ended.target.clone(), a.branch.clone());
         self.index.ended_by_branch.entry(key).or_default().insert(id);
-        if matches!(ended.ending, Ending::Landed { .. }) {
+        if ended.is_on_target() {
             for name in [a.requirement.as_str(), a.branch.as_str()] {
                 let latest = self.index.landed_names.entry(name.to_owned()).or_insert(id);
                 *latest = id.max(*latest);

@@ -10,7 +10,7 @@ use crate::failure;
 use crate::input::Input;
 use crate::order::Rank;
 use crate::policy::Policy;
-use crate::state::{Custody, Ending, Queue};
+use crate::state::{Custody, Queue};
 
 const PAYLOAD_SHOWN: usize = 1_024;
 
@@ -62,6 +62,8 @@ impl Queue {
             Input::LandEnded { target, to, outcome, project } => {
                 act.land_ended(&target, to, outcome, project);
             }
+            Input::Freeze { target, who, why } => act.freeze(&target, who, why),
+            Input::Unfreeze { target, who, why } => act.unfreeze(&target, who, why),
         }
         if is_look || act.has_consequences() {
             act.settle();
@@ -219,7 +221,7 @@ impl<'a> Act<'a> {
         }
     }
 
-    fn remote_answers(&mut self) {
+    pub(crate) fn remote_answers(&mut self) {
         if self.queue.remote_lost.is_some() {
             self.emit(Fact::RemoteBack);
         }
@@ -268,7 +270,7 @@ impl<'a> Act<'a> {
         let ended = || {
             self.queue.index.ended_by_branch.get(&key).into_iter().flatten().rev().find(|id| {
                 self.queue.ended.get(id).is_some_and(|e| {
-                    let landed = matches!(e.ending, Ending::Landed { .. }) && head.is_some();
+                    let landed = e.is_on_target() && head.is_some();
                     same(e.head) && (landed || live.published <= e.at)
                 })
             })
@@ -284,7 +286,7 @@ impl<'a> Act<'a> {
         let Custody { head, merge_base, size, files } = custody;
         self.emit(Fact::Pinned { request, head, merge_base, size, files, position });
         let seen = self.queue.targets.get(&target).and_then(|t| Some((t.tip?, t.tree?)));
-        if let (true, Some((tip, tree))) = (contained, seen) {
+        if let (true, Some((tip, tree))) = (contained && !self.is_frozen(&target), seen) {
             let gate = GateEvidence { run: None, gate: None, seconds: 0.0, reused: false };
             self.emit(Fact::Landed { request, commit: None, tree, base: tip, gate });
         }
@@ -301,7 +303,7 @@ impl<'a> Act<'a> {
         u32::try_from(stack + ahead + 1).unwrap_or(u32::MAX)
     }
 
-    fn seen(&mut self, name: &BranchName, sighting: &Sighting, project: Result<Project, String>) {
+    pub(crate) fn seen(&mut self, name: &BranchName, sighting: &Sighting, project: Result<Project, String>) {
         let landing = self.queue.targets.get(name).and_then(|t| t.landing.clone());
         let mut arrived = false;
         if let Some(Landing { from, requests, .. }) = landing {
@@ -318,7 +320,9 @@ impl<'a> Act<'a> {
         let is_news = target.is_none_or(|t| t.tip != Some(sighting.tip) || t.project != project);
         if is_news || arrived {
             let (tip, tree, movement) = (sighting.tip, sighting.tree, sighting.movement);
+            let from = target.and_then(|t| t.tip);
             self.emit(Fact::TargetSeen { target: name.clone(), tip, tree, movement, project });
+            self.moved_back(name, from, sighting);
         }
     }
 
@@ -358,6 +362,7 @@ impl<'a> Act<'a> {
                 self.seen(name, &seen, project);
                 self.give_up_landing(name, "the target had moved", false);
             }
+            LandOutcome::Altered { why, seen } => self.altered(name, why, &seen, project),
             LandOutcome::Declined { why, seen } => {
                 self.remote_answers();
                 self.seen(name, &seen, project);
@@ -388,7 +393,7 @@ impl<'a> Act<'a> {
         }
     }
 
-    fn give_up_landing(&mut self, name: &BranchName, why: &str, declined: bool) {
+    pub(crate) fn give_up_landing(&mut self, name: &BranchName, why: &str, declined: bool) {
         if self.queue.targets.get(name).is_some_and(|t| t.landing.is_some()) {
             self.emit(Fact::LandingEnded { target: name.clone(), why: why.to_owned(), declined });
         }

@@ -27,7 +27,14 @@ fn commit(n: u8) -> CommitId {
 }
 
 fn sighting(tip: CommitId, contains: Vec<CommitId>) -> Sighting {
-    Sighting { tip, tree: TreeId(tip.0), movement: Movement::Forward, contains, project_file: None }
+    Sighting {
+        tip,
+        tree: TreeId(tip.0),
+        movement: Movement::Forward,
+        contains,
+        project_file: None,
+        lost: Vec::new(),
+    }
 }
 
 impl House {

@@ -29,6 +29,7 @@ fn measure(n: u64, needs: bool) {
         movement: Movement::First,
         contains: Vec::new(),
         project_file: None,
+        lost: Vec::new(),
     };
     let project = Ok(Project::default());
     queue.step(Millis(0), &policy, Input::Seen { target: main, known: None, sighting, project });

@@ -128,6 +128,12 @@ impl Git {
         }
     }
 
+    /// What `known` contains and `tip` does not, newest first.
+    pub(crate) fn not_in(&self, known: CommitId, tip: CommitId) -> Vec<CommitId> {
+        let lost = |c: &CommitId| self.contains(known, *c) && !self.contains(tip, *c);
+        self.order.iter().rev().copied().filter(lost).collect()
+    }
+
     /// Merges by region; the paths in conflict when it cannot be.
     ///
     /// # Errors

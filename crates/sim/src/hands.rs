@@ -253,11 +253,26 @@ impl World {
         let input = match sighting {
             Some(sighting) => {
                 let project = Ok(project(&self.git.files(sighting.tip)));
-                Input::Seen { target, known, sighting, project }
+                Input::Seen { target: target.clone(), known, sighting, project }
             }
             None => Input::RemoteSilent { why: "it does not answer".to_owned() },
         };
-        self.input(input).map(drop)
+        self.input(input)?;
+        self.operator(target)
+    }
+
+    /// Freezes for no reason the queue knows, and sooner or later unfreezes what stands still.
+    fn operator(&mut self, target: BranchName) -> Result<(), Violation> {
+        let Some(daemon) = &self.daemon else { return Ok(()) };
+        let who = "operator".to_owned();
+        if !daemon.queue.is_frozen(&target) {
+            if self.unlucky(2) {
+                self.input(Input::Freeze { target, who, why: "a release".to_owned() })?;
+            }
+        } else if self.quiet || self.rng.chance(30) {
+            self.input(Input::Unfreeze { target, who, why: "looked at".to_owned() })?;
+        }
+        Ok(())
     }
 }
 

@@ -36,6 +36,10 @@ pub(crate) struct Ledger {
     pub(crate) lost: BTreeMap<TreeId, u32>,
     pub(crate) landed_heads: BTreeMap<(BranchName, CommitId), RequestId>,
     pub(crate) runs: BTreeMap<RunId, (TreeId, GateId)>,
+    /// Landed, and not on the target any more.
+    pub(crate) fell_off: BTreeSet<RequestId>,
+    /// Targets that stand still.
+    pub(crate) frozen: BTreeSet<BranchName>,
 }
 
 /// One request as the ledger knows it.
@@ -146,12 +150,29 @@ impl Ledger {
                 self.end(*request, End::Withdrawn)
             }
             Fact::Superseded { request, by } => self.end(*request, End::Superseded(*by)),
+            Fact::LandingStarted { target, .. } => {
+                let frozen = self.frozen.contains(target);
+                Violation::unless(!frozen, "nothing is pushed to a frozen target", || target.to_string())
+            }
+            Fact::Frozen { target, .. } => {
+                self.frozen.insert(target.clone());
+                Ok(())
+            }
+            Fact::Unfrozen { target, .. } => {
+                self.frozen.remove(target);
+                Ok(())
+            }
+            Fact::FellOff { requests, .. } => {
+                self.fell_off.extend(requests);
+                let landed = |r: &RequestId| self.requests.get(r).is_some_and(|r| r.end == Some(End::Landed));
+                let all = requests.iter().all(landed);
+                Violation::unless(all, "only what had landed falls off", || format!("{requests:?}"))
+            }
             Fact::RemoteLost { .. }
             | Fact::RemoteBack
             | Fact::Stacked { .. }
             | Fact::Assembled { .. }
             | Fact::RunDropped { .. }
-            | Fact::LandingStarted { .. }
             | Fact::LandingEnded { .. }
             | Fact::Blocked { .. }
             | Fact::WindowSet { .. } => Ok(()),
@@ -264,7 +285,10 @@ impl Ledger {
 
     /// Whether something of that name has landed.
     pub(crate) fn has_landed(&self, name: &str) -> bool {
-        let landed = |id: RequestId| self.requests.get(&id).is_some_and(|r| r.end == Some(End::Landed));
+        let landed = |id: RequestId| {
+            let landed = self.requests.get(&id).is_some_and(|r| r.end == Some(End::Landed));
+            landed && !self.fell_off.contains(&id)
+        };
         match name.parse::<RequestId>() {
             Ok(id) => self.became(id).is_some_and(landed),
             Err(_) => self.requests.iter().any(|(id, r)| self.is_named(*id, r, name) && landed(*id)),

@@ -64,6 +64,7 @@ impl Remote {
             movement: git.movement(known, tip),
             contains: asked.iter().copied().filter(|c| git.contains(tip, *c)).collect(),
             project_file: None,
+            lost: known.map(|known| git.not_in(known, tip)).unwrap_or_default(),
         })
     }
 }

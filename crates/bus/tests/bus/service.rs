@@ -6,6 +6,7 @@ use yardmaster_protocol::{ErrorBody, LogRequest, ServiceErrorCode, WithdrawReque
 use crate::support::{World, within};
 
 const VERBS: [&str; 5] = ["submit", "status", "queue", "withdraw", "logs"];
+const ADMIN: [&str; 1] = ["admin.freeze"];
 
 #[tokio::test]
 async fn calls_are_answered_and_refusals_are_data() {
@@ -55,7 +56,8 @@ async fn calls_are_answered_and_refusals_are_data() {
 #[tokio::test]
 async fn the_service_is_found_by_the_tools_of_nats() {
     let world = World::new().await;
-    let _requests = world.bus.serve(&VERBS).await.expect("serves");
+    let verbs: Vec<&str> = VERBS.into_iter().chain(ADMIN).collect();
+    let _requests = world.bus.serve(&verbs).await.expect("serves");
     let client = async_nats::connect(world.server().url()).await.expect("connects");
     let info = client.request("$SRV.INFO.yardmaster", "".into()).await.expect("answers");
     let info: Value = serde_json::from_slice(&info.payload).expect("is JSON");
@@ -66,6 +68,7 @@ async fn the_service_is_found_by_the_tools_of_nats() {
         .iter()
         .filter_map(|e| e["subject"].as_str())
         .collect();
+    assert!(subjects.contains(&"yardmaster.admin.v1.freeze"), "operators have a permission of their own");
     for verb in VERBS {
         assert!(subjects.contains(&format!("yardmaster.v1.{verb}").as_str()), "{subjects:?}");
     }

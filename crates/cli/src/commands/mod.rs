@@ -1,5 +1,6 @@
 pub(crate) mod completions;
 pub(crate) mod demo;
+pub(crate) mod freeze;
 pub(crate) mod healthcheck;
 pub(crate) mod logs;
 pub(crate) mod queue;
@@ -31,6 +32,8 @@ pub(crate) async fn run(command: Command, out: Out) -> Result<Exit, CliError> {
         Command::Status(args) => interruptible(Box::pin(status::run(args, out))).await,
         Command::Queue(args) => interruptible(Box::pin(queue::run(args, out))).await,
         Command::Withdraw(args) => interruptible(Box::pin(withdraw::run(args, out))).await,
+        Command::Freeze(args) => interruptible(Box::pin(freeze::run(args, true, out))).await,
+        Command::Unfreeze(args) => interruptible(Box::pin(freeze::run(args, false, out))).await,
         Command::Logs(args) => interruptible(Box::pin(logs::run(args, out))).await,
         Command::Healthcheck(args) => interruptible(Box::pin(healthcheck::run(args, out))).await,
         Command::Completions(args) => completions::run(&args, out),
