@@ -2,7 +2,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 
 use serde_json::{Value, json};
-use yardmaster_tests::{Change, House, yardmaster};
+use yardmaster_tests::{House, yardmaster};
 
 async fn operator(house: &House, args: &[&str]) -> Value {
     let out = tokio::process::Command::new(yardmaster())

@@ -68,6 +68,7 @@ impl Twins {
             movement: Movement::First,
             contains: Vec::new(),
             project_file: None,
+            lost: Vec::new(),
         };
         let target = main_branch();
         twins.input(Input::Seen { target, known: None, sighting, project: Ok(Project::default()) })?;
