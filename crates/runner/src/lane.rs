@@ -4,7 +4,7 @@ use std::pin::{Pin, pin};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use tokio::task::{JoinHandle, spawn_blocking};
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, sleep, sleep_until};
 use yardmaster_git::Worktree;
 use yardmaster_protocol::{GateJob, Millis, RunOutcome, RunReport, Step, StepResult};
 
@@ -12,6 +12,7 @@ use crate::checkout::{Preparation, prepare};
 use crate::environment::{Surroundings, environment};
 use crate::leftovers::{CrashRecord, clean};
 use crate::log::RunLog;
+use crate::room;
 use crate::step::{StepEnd, StepJob, run_step};
 use crate::tail::Tail;
 use crate::{LaneConfig, LogStore, RunnerError};
@@ -94,16 +95,28 @@ impl Lane {
         if job.gate.steps.is_empty() {
             return RunOutcome::Green;
         }
-        let wall = clock + self.config.limits.wall.min(LONGEST);
-        let ready = tokio::select! {
-            biased;
-            () = cancel.as_mut() => return RunOutcome::Cancelled,
-            ready = self.make_ready(job) => ready,
-            () = sleep_until(wall) => Err("the checkout took longer than a whole run may take".to_owned()),
-        };
-        let mut log = match ready {
-            Ok(log) => log,
-            Err(why) => return RunOutcome::Lost { why },
+        let (mut wall, mut pause) = (clock + self.config.limits.wall.min(LONGEST), room::FIRST_PAUSE);
+        let mut log = loop {
+            let ready = tokio::select! {
+                biased;
+                () = cancel.as_mut() => return RunOutcome::Cancelled,
+                ready = self.make_ready(job) => ready,
+                () = sleep_until(wall) => Err("the checkout took longer than a whole run may take".to_owned()),
+            };
+            let why = match ready {
+                Ok(log) => break log,
+                Err(why) => why,
+            };
+            if !room::is_missing(&why) {
+                return RunOutcome::Lost { why };
+            }
+            tracing::warn!(%why, run = %job.run, "a run waits until its disk has room");
+            tokio::select! {
+                () = cancel.as_mut() => return RunOutcome::Cancelled,
+                () = sleep(pause) => {}
+            }
+            pause = (pause * 2).min(room::LONGEST_PAUSE);
+            wall = Instant::now() + self.config.limits.wall.min(LONGEST);
         };
         self.unclean = true;
         let outcome = self.run_steps(job, wall, cancel, &mut log, results).await;
@@ -143,6 +156,10 @@ impl Lane {
             let log_tail = |tail: Tail| tail.into_text(trouble.as_deref());
             match ended {
                 Ok(StepEnd::Exited(status)) if status.success() => {}
+                Ok(StepEnd::Exited(_)) if room::is_full(&self.config.dir) => {
+                    let why = format!("step `{}` was red on a full disk, which says nothing", step.name);
+                    return RunOutcome::Lost { why };
+                }
                 Ok(StepEnd::Exited(_)) => {
                     return RunOutcome::Red { step: step.name.clone(), exit_code, log_tail: log_tail(tail) };
                 }

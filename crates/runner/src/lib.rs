@@ -9,6 +9,7 @@ mod lane;
 mod leftovers;
 mod log;
 mod process;
+mod room;
 mod step;
 mod store;
 mod tail;

@@ -3,6 +3,8 @@
 #[cfg(test)]
 mod crash;
 #[cfg(test)]
+mod full;
+#[cfg(test)]
 mod limits;
 #[cfg(test)]
 mod logs;
