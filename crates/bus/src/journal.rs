@@ -167,6 +167,7 @@ impl Journal {
         let attempt = self.attempt(entries)?;
         self.undecided = Some(attempt.clone());
         let deadline = Instant::now() + PATIENCE;
+        let mut told = false;
         loop {
             let why = match self.publish(&attempt, last).await {
                 Ok(seq) => return Ok(self.decided(seq)),
@@ -177,6 +178,9 @@ impl Journal {
                 }
                 Err((_, why)) => why,
             };
+            if !std::mem::replace(&mut told, true) {
+                tracing::warn!(why, "the journal was not written; it is tried again until it is");
+            }
             // The server looks at the expected sequence before it looks for doubles, so a second try of a
             // record that is in is refused like a stranger's: only reading it back tells.
             match self.look_at(last + 1, &attempt.commit).await {
