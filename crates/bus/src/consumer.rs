@@ -1,3 +1,4 @@
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,6 +11,7 @@ use crate::bus::Inner;
 use crate::error::away;
 use crate::pull::{Pull, PullEnd};
 use crate::retry::Fault;
+use crate::unreadable::unreadable;
 
 /// Shortens the ack wait for a moment; a value that nobody else chooses, so that a crash in that moment is
 /// recognised and undone.
@@ -30,6 +32,9 @@ pub(crate) struct Durable {
     pull: Option<Pull>,
     /// Losses of the connection after which everything un-acked was asked for again; none: not opened yet.
     swept: Option<u64>,
+    /// Losses of the connection after which was looked for a message that causes them.
+    searched: u64,
+    unreadable: VecDeque<Message>,
 }
 
 impl Durable {
@@ -47,15 +52,23 @@ impl Durable {
             ..config
         };
         let (inner, stream) = (Arc::clone(inner), stream.to_owned());
-        Self { inner, stream, name, wanted, batch, pull: None, swept: None }
+        let (searched, unreadable) = (inner.connection.borrow().losses, VecDeque::new());
+        Self { inner, stream, name, wanted, batch, pull: None, swept: None, searched, unreadable }
     }
 
     /// The next message; waits through outages. Safe to drop at any point.
     pub(crate) async fn next(&mut self) -> Result<Message, BusError> {
         loop {
+            if let Some(message) = self.unreadable.pop_front() {
+                return Ok(message);
+            }
             let losses = self.inner.connection.borrow().losses;
             if self.swept != Some(losses) {
                 self.open().await?;
+                if self.searched != losses {
+                    self.search(losses).await;
+                    continue;
+                }
                 self.sweep(losses).await;
             }
             if self.pull.is_none() {
@@ -79,6 +92,14 @@ impl Durable {
                 None => pull.ask_again(),
             }
         }
+    }
+
+    /// What may have broken the connection is taken from the stream by another way, before it is delivered again.
+    async fn search(&mut self, losses: u64) {
+        if let Ok(info) = ensure(&self.inner, &self.stream, self.name, &self.wanted).await {
+            self.unreadable = unreadable(&self.inner, &self.stream, &info).await.into();
+        }
+        self.searched = losses;
     }
 
     /// A message that has arrived already.

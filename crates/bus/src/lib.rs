@@ -20,6 +20,7 @@ pub mod server;
 mod service;
 mod snapshot;
 mod streams;
+mod unreadable;
 
 pub use bus::{Bus, BusOptions};
 pub use client::{Client, EventStart, EventStream, StreamedEvent};
