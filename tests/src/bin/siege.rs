@@ -1,20 +1,30 @@
-//! The house under kills: `siege [--rounds N] [--seed S] [--only daemon|nats|remote] [--json]`.
-//! Each round has a seed; without `--only` it is carried out in all three kinds. A failed one is repeated with its
-//! seed, its kind and `--rounds 1`; its directory is kept.
+//! The house under faults: `siege [--rounds N] [--seed S] [--only KIND] [--json]`.
+//! Each round has a seed; without `--only` it is carried out in all kinds. A failed one tells the arguments that
+//! repeat it; its directory is kept. `--points a,b` aims at named points, `--target-deaths N` goes on, with at most
+//! `--rounds` rounds, until the daemon has died N times at each of them, or at each there is.
 
 use std::process::ExitCode;
 
-use yardmaster_tests::siege::{Kind, Plan, RoundEnd, Tally, armed_program, run};
+use yardmaster_failpoint::Point;
+use yardmaster_tests::siege::{Kind, Plan, RoundEnd, Tally, armed_program, disks_can_be_had, run};
 
+const USAGE: &str = "usage: siege [--rounds N] [--seed S] [--only daemon|nats|remote|network|disk] [--json]\n       \
+                     siege [--rounds N] [--seed S] [--points a,b] [--target-deaths N] [--json]";
+/// More than this it does not take to pass every point ten times.
+const MOST_ROUNDS: usize = 400;
+
+#[derive(Default)]
 struct Arguments {
-    rounds: usize,
+    rounds: Option<usize>,
     seed: u64,
     only: Option<Kind>,
+    points: Vec<Point>,
+    deaths: Option<usize>,
     json: bool,
 }
 
 fn arguments(mut given: impl Iterator<Item = String>) -> Result<Arguments, String> {
-    let mut parsed = Arguments { rounds: 7, seed: 0, only: None, json: false };
+    let mut parsed = Arguments::default();
     while let Some(flag) = given.next() {
         if flag == "--json" {
             parsed.json = true;
@@ -23,14 +33,24 @@ fn arguments(mut given: impl Iterator<Item = String>) -> Result<Arguments, Strin
         let text = given.next().ok_or_else(|| format!("{flag} needs a value"))?;
         let wrong = || format!("`{text}` is nothing that {flag} takes");
         match flag.as_str() {
-            "--rounds" => parsed.rounds = text.parse().map_err(|_| wrong())?,
+            "--rounds" => parsed.rounds = Some(text.parse().map_err(|_| wrong())?),
             "--seed" => parsed.seed = text.parse().map_err(|_| wrong())?,
+            "--target-deaths" => parsed.deaths = Some(text.parse().map_err(|_| wrong())?),
+            "--points" => {
+                let point = |name: &str| Point::ALL.iter().copied().find(|p| p.name() == name);
+                let points: Option<Vec<Point>> = text.split(',').map(point).collect();
+                parsed.points = points.ok_or_else(wrong)?;
+            }
             "--only" => {
                 let kind = Kind::ALL.into_iter().find(|k| k.name() == text);
                 parsed.only = Some(kind.ok_or_else(wrong)?);
             }
             _ => return Err(format!("{flag} is not known here")),
         }
+    }
+    let aims = parsed.deaths.is_some() || !parsed.points.is_empty();
+    if aims && parsed.only.is_some_and(|kind| kind != Kind::Daemon) {
+        return Err("points are aimed at in rounds of the daemon only".into());
     }
     Ok(parsed)
 }
@@ -40,21 +60,28 @@ async fn main() -> ExitCode {
     let arguments = match arguments(std::env::args().skip(1)) {
         Ok(arguments) => arguments,
         Err(why) => {
-            eprintln!(
-                "error: {why}\nusage: siege [--rounds N] [--seed S] [--only daemon|nats|remote] [--json]"
-            );
+            eprintln!("error: {why}\n{USAGE}");
             return ExitCode::from(2);
+        }
+    };
+    let kinds = match kinds(arguments.only) {
+        Ok(kinds) => kinds,
+        Err(why) => {
+            eprintln!("error: {why}");
+            return ExitCode::FAILURE;
         }
     };
     // Before the first round, so that none of them has to wait for it.
     let _ = armed_program();
     let mut tally = Tally::new();
-    for n in 0..arguments.rounds {
-        let seed = arguments.seed.wrapping_add(n as u64);
-        for kind in arguments.only.as_ref().map_or(&Kind::ALL[..], std::slice::from_ref) {
-            let end = carry_out(Plan::new(*kind, seed)).await;
-            tell(&end);
-            tally.add(&end);
+    if arguments.deaths.is_some() || !arguments.points.is_empty() {
+        aim(&arguments, &mut tally).await;
+    } else {
+        for n in 0..arguments.rounds.unwrap_or(7) {
+            for kind in &kinds {
+                let plan = Plan::new(*kind, arguments.seed.wrapping_add(n as u64));
+                tally.add(&carry_out(plan).await);
+            }
         }
     }
     if arguments.json {
@@ -62,15 +89,61 @@ async fn main() -> ExitCode {
     } else {
         print!("{tally}");
     }
-    if tally.holds() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    let wanted = arguments.deaths.unwrap_or(0);
+    let short: Vec<&str> = aimed(&arguments, &tally, wanted).into_iter().map(Point::name).collect();
+    if !short.is_empty() {
+        eprintln!("error: the daemon died fewer than {wanted} times at {}", short.join(", "));
+    }
+    if tally.holds() && short.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// Without the right to mount, rounds about disks are left out, and that is said; asked for, they fail.
+fn kinds(only: Option<Kind>) -> Result<Vec<Kind>, String> {
+    let wanted = only.map_or(Kind::ALL.to_vec(), |kind| vec![kind]);
+    if !wanted.contains(&Kind::Disk) {
+        return Ok(wanted);
+    }
+    match disks_can_be_had() {
+        Ok(()) => Ok(wanted),
+        Err(why) if only.is_some() => {
+            Err(format!("rounds about disks need the right to mount a tmpfs: {why}"))
+        }
+        Err(why) => {
+            eprintln!("SKIPPED: rounds about disks, which need the right to mount a tmpfs: {why}");
+            Ok(wanted.into_iter().filter(|kind| *kind != Kind::Disk).collect())
+        }
+    }
+}
+
+/// The points that are still to be aimed at, the furthest behind first.
+fn aimed(arguments: &Arguments, tally: &Tally, wanted: usize) -> Vec<Point> {
+    let short = tally.short(wanted).into_iter();
+    short.filter(|p| arguments.points.is_empty() || arguments.points.contains(p)).collect()
+}
+
+async fn aim(arguments: &Arguments, tally: &mut Tally) {
+    let most = arguments.rounds.unwrap_or(if arguments.deaths.is_some() { MOST_ROUNDS } else { 1 });
+    for n in 0..most {
+        let points = match arguments.deaths {
+            Some(wanted) => aimed(arguments, tally, wanted),
+            None => arguments.points.clone(),
+        };
+        if points.is_empty() {
+            return;
+        }
+        let plan = Plan::aimed(arguments.seed.wrapping_add(n as u64), &points);
+        tally.add(&carry_out(plan).await);
+    }
 }
 
 /// A panic of the harness is a failed round, and the next one follows.
 async fn carry_out(plan: Plan) -> RoundEnd {
-    match tokio::spawn(run(plan.clone())).await {
+    let end = match tokio::spawn(run(plan.clone())).await {
         Ok(end) => end,
         Err(why) => RoundEnd::broken_off(plan, &why.to_string()),
-    }
+    };
+    tell(&end);
+    end
 }
 
 fn tell(end: &RoundEnd) {
@@ -84,6 +157,9 @@ fn tell(end: &RoundEnd) {
     );
     for violation in &end.violations {
         eprintln!("  {:?}: {}", violation.rule, violation.seen);
+    }
+    if !end.violations.is_empty() {
+        eprintln!("  again: {}", end.plan.again());
     }
     if let Some(dir) = &end.dir {
         eprintln!("  kept: {}", dir.display());

@@ -1,20 +1,28 @@
 //! What proves, with real kills, that nothing is lost, nothing lands twice and the target is never red.
 
 mod chance;
+mod disk;
 mod evidence;
 mod faults;
 mod field;
+mod full;
 mod hooks;
 mod judge;
 #[cfg(test)]
 mod judge_tests;
+mod plan;
+mod points;
+mod proxy;
 mod round;
 mod stranger;
+mod suffer;
 mod tally;
 mod workload;
 
 pub use chance::Chance;
-pub use faults::{Fault, HookFault, Kind, Plan};
+pub use disk::disks_can_be_had;
+pub use faults::{Fault, Full, HookFault, Kind, NetFault};
 pub use judge::{Announced, Commit, Evidence, Expected, Foreign, Rule, Violation, judge};
+pub use plan::Plan;
 pub use round::{RoundEnd, armed_program, run};
 pub use tally::Tally;

@@ -1,4 +1,5 @@
 use std::collections::{BTreeSet, VecDeque};
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::Command;
 use std::sync::OnceLock;
@@ -7,12 +8,16 @@ use std::time::{Duration, Instant};
 use tokio::sync::watch;
 use yardmaster_bus::{Bus, BusOptions, EventStart, EventStream};
 
-use super::faults::{Fault, Plan};
+use super::disk::Disk;
+use super::faults::{Fault, Kind};
 use super::field::Field;
 use super::hooks::Hooks;
 use super::judge::{Rule, Violation, judge};
+use super::plan::Plan;
+use super::proxy::Proxy;
 use super::workload::{self, Workload};
 use super::{Chance, evidence};
+use crate::House;
 
 /// Everything that was announced has to end within this after the last fault.
 const LONGEST_END: Duration = Duration::from_secs(60);
@@ -32,6 +37,10 @@ pub struct RoundEnd {
     pub commits: usize,
     /// Pushes past the queue.
     pub foreign: usize,
+    /// How often the daemon said what is wrong and ended, on a full disk.
+    pub gave_up: usize,
+    /// How often a nats-server had to be started again after its disk was full.
+    pub servers: usize,
     /// Everything on disk, kept when something was broken.
     pub dir: Option<PathBuf>,
     /// How long it took.
@@ -80,6 +89,7 @@ pub async fn run(plan: Plan) -> RoundEnd {
     let ends: Vec<String> = types.map(|t| t.trim_start_matches("merge_").to_owned()).collect();
     let dir = (!violations.is_empty()).then_some(dir);
     if let Some(dir) = &dir {
+        field.disks.iter().for_each(Disk::keep);
         let told: String = evidence.events.iter().map(|m| format!("{}\n", m.event)).collect();
         let _ = std::fs::write(dir.join("events.jsonl"), told);
         let _ = std::fs::write(dir.join("violations.txt"), format!("{plan:#?}\n{violations:#?}\n"));
@@ -92,6 +102,8 @@ pub async fn run(plan: Plan) -> RoundEnd {
         ends,
         commits: evidence.main.len(),
         foreign: evidence.foreign.len(),
+        gave_up: field.gave_up,
+        servers: field.servers,
         dir,
         took: began.elapsed(),
         plan,
@@ -105,6 +117,11 @@ async fn take_the_field(plan: &Plan) -> Field {
     // A round that breaks off is to be looked at.
     house.dir.disable_cleanup(true);
     house.program = Some(armed_program());
+    let disks = if plan.kind == Kind::Disk { small_disks(&mut house).await } else { Vec::new() };
+    let proxy = match plan.kind {
+        Kind::Network => Some(Proxy::start(address(&house.url)).await),
+        _ => None,
+    };
     let work = Workload::prepare(&house, &mut chance);
     let hooks = Hooks::install(&house.remote);
     let options = BusOptions { url: house.url.clone(), ..BusOptions::default() };
@@ -122,11 +139,29 @@ async fn take_the_field(plan: &Plan) -> Field {
         troubles: Vec::new(),
         left_over: Vec::new(),
         lives: 0,
+        gave_up: 0,
+        servers: 0,
+        disks,
+        proxy,
         hooks,
         bus,
         chance,
         house,
     }
+}
+
+/// The state directory and the server's store, each on a disk that is soon full.
+async fn small_disks(house: &mut House) -> Vec<Disk> {
+    let mount =
+        |at: &std::path::Path| Disk::mount(at).unwrap_or_else(|why| panic!("nothing can be mounted: {why}"));
+    let disks = vec![mount(&house.state_dir()), mount(&house.dir.path().join("nats"))];
+    // It still has its files on the old one.
+    house.restart_nats().await;
+    disks
+}
+
+fn address(url: &str) -> SocketAddr {
+    url.trim_start_matches("nats://").parse().expect("a server of ours is on loopback")
 }
 
 /// The branches that have ended, as far as the stream tells.
@@ -155,6 +190,8 @@ impl RoundEnd {
             ends: Vec::new(),
             commits: 0,
             foreign: 0,
+            gave_up: 0,
+            servers: 0,
             dir: None,
             took: Duration::ZERO,
             plan,
