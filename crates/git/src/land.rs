@@ -125,20 +125,23 @@ fn read_push(done: &Finished, why: &str) -> Pushed {
         return match flag {
             " " | "+" | "*" | "=" => Pushed::Taken,
             _ if summary.starts_with("[rejected]") => Pushed::Stale,
-            _ if summary.starts_with("[remote rejected]") && !is_about_locks(summary) => {
-                Pushed::Declined(told(summary, done))
+            _ => {
+                let told = told(summary, done);
+                let declined = summary.starts_with("[remote rejected]") && !is_about_locks(&told);
+                if declined { Pushed::Declined(told) } else { Pushed::Unclear(told) }
             }
-            _ => Pushed::Unclear(told(summary, done)),
         };
     }
     Pushed::Unclear(why.to_owned())
 }
 
-/// Two writers at once, or a lock that a killed one left: nothing that a rule said.
-fn is_about_locks(summary: &str) -> bool {
+/// Two writers at once, or a lock that a killed one left: nothing that a rule said. A transaction that
+/// failed as a whole is about a lock, too, unless a hook says that it aborted it.
+fn is_about_locks(told: &str) -> bool {
     ["cannot lock ref", "failed to update ref", "failed to lock", "fetch first", "incorrect old value"]
         .iter()
-        .any(|words| summary.contains(words))
+        .any(|words| told.contains(words))
+        || (told.contains("atomic transaction failed") && !told.contains("aborted by hook"))
 }
 
 /// What hooks said comes on standard error behind `remote:`.
@@ -168,6 +171,10 @@ mod tests {
         assert!(matches!(declined, Pushed::Declined(why) if why.ends_with("declined)\nno!")));
         let locked = "[remote rejected] (cannot lock ref 'refs/heads/b': is at 1 but expected 2)";
         assert!(matches!(read(&line("!", locked), ""), Pushed::Unclear(_)));
+        let failed = line("!", "[remote rejected] (atomic transaction failed)");
+        assert!(matches!(read(&failed, "error: Unable to create 'main.lock'"), Pushed::Unclear(_)));
+        let aborted = "remote: error: ref updates aborted by hook\n";
+        assert!(matches!(read(&failed, aborted), Pushed::Declined(_)));
         assert!(matches!(read("", "fatal: no route"), Pushed::Unclear(why) if why == "cut off"));
     }
 }
