@@ -5,6 +5,7 @@ use git2::{Oid, Repository};
 use yardmaster_protocol::{Assembled, Assembly, CandidateSpec, CommitId, MergedBy};
 
 use crate::candidate::write_commit;
+use crate::durable::sync_stack;
 use crate::merge::{Merge, merge};
 use crate::mergetree::merge_trees;
 use crate::objects::{commit_id, find_commit, oid, tree_id};
@@ -23,6 +24,7 @@ type Pair = (Oid, Oid);
 impl Mirror {
     /// Assembles a stack: each spec on top of the last clean one, the first on `base`. A conflict is
     /// reported and skipped, so that the next one is assembled on what the conflicting one was tried on.
+    /// What is answered is on the disk.
     ///
     /// # Errors
     /// When `base` or a head is not in the mirror, or the object database or git cannot be used.
@@ -38,6 +40,7 @@ impl Mirror {
                 let wrong = self.disputed(&open)?;
                 confirmed.extend(open.iter().map(|c| (c.base, c.head)));
                 if wrong.is_empty() {
+                    sync_stack(repo, &stack)?;
                     return Ok(stack);
                 }
                 distrusted.extend(wrong);

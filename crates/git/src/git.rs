@@ -3,6 +3,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::GitError;
+use crate::durable::SYNCED;
 use crate::environment::Environment;
 use crate::process::{self, Finished};
 
@@ -26,6 +27,8 @@ pub(crate) struct Git {
     pub(crate) net_timeout: Duration,
     /// More of the environment, all of it paths.
     pub(crate) variables: Vec<(&'static str, PathBuf)>,
+    /// What it writes has to outlast a power cut.
+    pub(crate) synced: bool,
 }
 
 impl Git {
@@ -91,6 +94,9 @@ impl Git {
         timeout: Duration,
     ) -> Result<Finished, GitError> {
         let mut command = self.environment.git();
+        if self.synced {
+            command.args(SYNCED.iter().flat_map(|setting| ["-c", setting]));
+        }
         command.env("GIT_DIR", &self.dir).current_dir(&self.dir).args(args);
         command.envs(self.variables.iter().map(|(name, path)| (name, path)));
         process::run(command, stdin, timeout).map_err(GitError::NoGit)

@@ -10,6 +10,7 @@ mod audit;
 mod candidate;
 mod changelog;
 mod changes;
+mod durable;
 mod environment;
 mod error;
 mod git;

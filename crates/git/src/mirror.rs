@@ -7,6 +7,7 @@ use git2::Repository;
 use rustix::fs::{FlockOperation, flock};
 
 use crate::GitError;
+use crate::durable::{remove_torn, replace_file};
 use crate::environment::Environment;
 use crate::git::Git;
 use crate::options::GitOptions;
@@ -72,17 +73,27 @@ impl Mirror {
         let (remote, local) = resolve(remote)?;
         let trusted: Vec<&Path> = local.iter().map(PathBuf::as_path).chain([dir.as_path()]).collect();
         let environment = Environment::prepare(&dir, &trusted, &options)?;
-        let git =
-            Git { dir: dir.clone(), environment, net_timeout: options.net_timeout, variables: Vec::new() };
+        let git = Git {
+            dir: dir.clone(),
+            environment,
+            net_timeout: options.net_timeout,
+            variables: Vec::new(),
+            synced: true,
+        };
         check_version(&git)?;
         let alone = hold_alone(&dir)?;
         if alone.is_some() {
             sweep(&dir);
+            remove_torn(&dir);
         }
         if !dir.join("HEAD").is_file() || !dir.join("objects").is_dir() {
             git.local_ok(&["init", "--quiet", "--bare", "--template=", "--object-format=sha1"])?;
         }
         configure(&dir, &remote)?;
+        // Without a branch in it git takes the directory for no repository.
+        if fs::read(dir.join("HEAD")).is_ok_and(|text| text.is_empty()) {
+            replace_file(&dir.join("HEAD"), "ref: refs/heads/main\n")?;
+        }
         let repo = Repository::open_bare(&dir)?;
         Ok(Mirror {
             git,
@@ -182,9 +193,7 @@ fn configure(dir: &Path, remote: &str) -> Result<(), GitError> {
     if fs::read_to_string(&path).is_ok_and(|old| old == text) {
         return Ok(());
     }
-    let fresh = dir.join(format!("config.{}", std::process::id()));
-    fs::write(&fresh, text).map_err(GitError::io(&fresh))?;
-    fs::rename(&fresh, &path).map_err(GitError::io(&path))
+    replace_file(&path, &text)
 }
 
 /// None when another process has the mirror open; then its locks are left alone.

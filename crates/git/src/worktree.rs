@@ -44,7 +44,8 @@ impl Worktree {
         }
         let environment = Environment::of(&mirror, &GitOptions::default());
         let variables = vec![("GIT_WORK_TREE", dir.clone()), ("GIT_INDEX_FILE", gitdir.join(INDEX))];
-        let git = Git { dir: gitdir, environment, net_timeout: Duration::from_secs(300), variables };
+        let net_timeout = Duration::from_secs(300);
+        let git = Git { dir: gitdir, environment, net_timeout, variables, synced: false };
         let worktree = Worktree { dir, git };
         worktree.link()?;
         worktree.remove_locks()?;
