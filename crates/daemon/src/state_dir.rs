@@ -1,4 +1,5 @@
 use std::fs::{self, File, TryLockError};
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 use crate::ServeError;
@@ -41,7 +42,8 @@ impl StateDir {
         }
         let dir = StateDir { path, _lock: lock };
         match fs::read_to_string(dir.claim()) {
-            Ok(found) if found != remote => {
+            // Empty: a power cut came before it was on the disk.
+            Ok(found) if !found.is_empty() && found != remote => {
                 Err(ServeError::OtherRemote { path: dir.path, found, wanted: remote.to_owned() })
             }
             Ok(_) | Err(_) => Ok(dir),
@@ -57,7 +59,15 @@ impl StateDir {
     pub(crate) fn claim_for(&self, remote: &str) -> Result<(), ServeError> {
         let refused =
             |e: std::io::Error| ServeError::StateDir { path: self.path.clone(), why: e.to_string() };
-        fs::write(self.claim(), remote).map_err(refused)
+        if fs::read_to_string(self.claim()).is_ok_and(|found| found == remote) {
+            return Ok(());
+        }
+        let fresh = self.path.join("remote.fresh");
+        let written = File::create(&fresh).and_then(|mut file| {
+            file.write_all(remote.as_bytes())?;
+            file.sync_all()
+        });
+        written.and_then(|()| fs::rename(&fresh, self.claim())).map_err(refused)
     }
 
     pub(crate) fn path(&self) -> &Path {
