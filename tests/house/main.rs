@@ -13,6 +13,7 @@ mod depend;
 mod flood;
 mod frozen;
 mod landing;
+mod power_loss;
 mod push;
 mod python;
 mod remote_away;

@@ -73,7 +73,7 @@ impl House {
         House { daemon: None, events, nats, remote, url, server: Some(server), program: None, dir }
     }
 
-    fn first_commit(&self, files: &[(&str, &str)]) {
+    pub(crate) fn first_commit(&self, files: &[(&str, &str)]) {
         let files: Vec<_> = files.iter().map(|(path, text)| (*path, Some(*text))).collect();
         self.remote.commit(&Change { branch: "main", from: None, files: &files });
     }

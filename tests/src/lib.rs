@@ -1,7 +1,9 @@
 //! Exists so that the whole house can be tried as users have it: a real nats-server, a real bare
 //! repository, the real program in its own process, and agents that speak plain NATS.
 
+mod cluster;
 mod daemon;
+mod disk;
 mod events;
 mod gate;
 mod house;
@@ -11,7 +13,9 @@ mod remote;
 mod server;
 pub mod siege;
 
+pub use cluster::Cluster;
 pub use daemon::{Daemon, yardmaster};
+pub use disk::Disk;
 pub use events::{Events, Message};
 pub use gate::{GateKeeper, Run, make_pipe};
 pub use house::{House, PROJECT, announcement};

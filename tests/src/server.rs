@@ -12,15 +12,31 @@ use crate::PATIENCE;
 /// A nats-server that somebody else set up, with a configuration of theirs.
 #[derive(Debug)]
 pub struct PlainServer {
-    _child: Child,
+    child: Child,
     /// Where it is.
     pub url: String,
 }
 
 impl PlainServer {
+    /// Its process id.
+    pub fn pid(&self) -> u32 {
+        self.child.id().expect("it runs")
+    }
+
+    /// SIGKILL.
+    pub async fn kill(mut self) {
+        self.child.kill().await.expect("killed");
+    }
+
     /// Starts one on a free port; `config` is added to the address.
     pub async fn start(dir: &Path, config: &str) -> PlainServer {
         std::fs::create_dir_all(dir).expect("a directory");
+        // Of an earlier one in the same place.
+        for old in std::fs::read_dir(dir).expect("readable").flatten().map(|f| f.path()) {
+            if old.extension().is_some_and(|e| e == "ports") {
+                std::fs::remove_file(old).expect("removed");
+            }
+        }
         let file = dir.join("nats.conf");
         let ports = dir.display();
         let text = format!("host: 127.0.0.1\nport: -1\nports_file_dir: \"{ports}\"\n{config}\n");
@@ -37,7 +53,7 @@ impl PlainServer {
         let until = Instant::now() + PATIENCE;
         loop {
             if let Some(url) = address(dir) {
-                return PlainServer { _child: child, url };
+                return PlainServer { child, url };
             }
             assert!(Instant::now() < until, "the server with {config} does not start");
             tokio::time::sleep(Duration::from_millis(3)).await;
