@@ -107,7 +107,7 @@ impl Lane {
                 Ok(log) => break log,
                 Err(why) => why,
             };
-            if !room::is_missing(&why) {
+            if !room::is_missing(&why) && !room::is_full(&self.config.dir) {
                 return RunOutcome::Lost { why };
             }
             tracing::warn!(%why, run = %job.run, "a run waits until its disk has room");
