@@ -45,13 +45,18 @@ async fn a_run_waits_until_its_disk_has_room() {
     for stands in [false, true] {
         let world = World::new();
         let Some(disk) = Disk::mount(&world.path("lanes")) else { return };
+        std::fs::write(world.path("b.txt"), vec![b'b'; 200_000]).unwrap();
+        for args in [&["add", "b.txt"][..], &["commit", "-q", "-m", "b"], &["tag", "large"]] {
+            world.git(args);
+        }
+        world.git(&["push", "-q", "mirror", "large"]);
         let mut lane = world.lane();
         if stands {
             let first = world.job_of("run-0", "one", vec![step("gate", "true")]);
             assert_eq!(run(&mut lane, &first).await.outcome, RunOutcome::Green);
         }
         disk.fill();
-        let job = world.job("cat a.txt");
+        let job = world.job_of("run-1", "large", vec![step("gate", "cat a.txt")]);
         let mut running = std::pin::pin!(lane.run(&job, pending()));
         let early = timeout(Duration::from_millis(600), &mut running).await;
         assert!(early.is_err(), "{early:?} on a full disk");
