@@ -2,14 +2,19 @@
 //! Each round has a seed; without `--only` it is carried out in all kinds. A failed one tells the arguments that
 //! repeat it; its directory is kept. `--points a,b` aims at named points, `--target-deaths N` goes on, with at most
 //! `--rounds` rounds, until the daemon has died N times at each of them, or at each there is.
+//! `siege --sabotage [NAME]` besieges builds that are broken on purpose, and fails when one is not caught.
 
 use std::process::ExitCode;
 
 use yardmaster_failpoint::Point;
-use yardmaster_tests::siege::{Kind, Plan, RoundEnd, Tally, armed_program, disks_can_be_had, run};
+use yardmaster_tests::siege::{
+    Broken, Caught, Kind, Plan, RoundEnd, Tally, Workshop, armed_program, broken_builds, disks_can_be_had,
+    run,
+};
 
 const USAGE: &str = "usage: siege [--rounds N] [--seed S] [--only daemon|nats|remote|network|disk] [--json]\n       \
-                     siege [--rounds N] [--seed S] [--points a,b] [--target-deaths N] [--json]";
+                     siege [--rounds N] [--seed S] [--points a,b] [--target-deaths N] [--json]\n       \
+                     siege --sabotage [NAME]";
 /// More than this it does not take to pass every point ten times.
 const MOST_ROUNDS: usize = 400;
 
@@ -57,6 +62,10 @@ fn arguments(mut given: impl Iterator<Item = String>) -> Result<Arguments, Strin
 
 #[tokio::main]
 async fn main() -> ExitCode {
+    let mut given = std::env::args().skip(1);
+    if given.next().as_deref() == Some("--sabotage") {
+        return sabotage(given.next().as_deref());
+    }
     let arguments = match arguments(std::env::args().skip(1)) {
         Ok(arguments) => arguments,
         Err(why) => {
@@ -134,6 +143,32 @@ async fn aim(arguments: &Arguments, tally: &mut Tally) {
         let plan = Plan::aimed(arguments.seed.wrapping_add(n as u64), &points);
         tally.add(&carry_out(plan).await);
     }
+}
+
+/// Whether the judge sees what is broken on purpose.
+fn sabotage(only: Option<&str>) -> ExitCode {
+    let builds: Vec<Broken> =
+        broken_builds().into_iter().filter(|b| only.is_none_or(|name| b.name == name)).collect();
+    let workshop = match Workshop::open() {
+        Ok(workshop) if !builds.is_empty() => workshop,
+        outcome => {
+            eprintln!("error: failed to {}", outcome.err().unwrap_or("find a patch of that name".into()));
+            return ExitCode::FAILURE;
+        }
+    };
+    let mut all = true;
+    for broken in builds {
+        let line = match workshop.besiege(&broken) {
+            Ok(Caught { rounds: Some(rounds), by, seconds, .. }) => {
+                format!("caught in round {rounds} by {} ({seconds:.0} s)", by.join(", "))
+            }
+            Ok(Caught { seconds, .. }) => format!("NOT CAUGHT ({seconds:.0} s)"),
+            Err(why) => format!("failed to {why}"),
+        };
+        all &= line.starts_with("caught");
+        println!("| `{}` | {} | {line} |", broken.name, broken.what);
+    }
+    if all { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
 /// A panic of the harness is a failed round, and the next one follows.

@@ -3,7 +3,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::{Mutex, OnceLock};
 
-use super::judge::{Announced, Commit, Evidence, Foreign};
+use super::record::{Announced, Commit, Evidence, Foreign};
 use crate::{House, Ledger, Remote};
 
 /// Reads the stream and the repository, and runs the gate once more at every commit of `main`.
@@ -29,9 +29,38 @@ fn history(remote: &Remote, scratch: &Path) -> Vec<Commit> {
         let mut next = || fields.next().unwrap_or_default().to_owned();
         let (id, tree, request) = (next(), next(), next());
         let green = is_green(remote, &tree, scratch);
-        Commit { id, tree, request: Some(request).filter(|r| !r.is_empty()), green }
+        let request = Some(request).filter(|r| !r.is_empty());
+        let (changes, asked) = match request {
+            Some(_) => (lines(remote, &format!("{id}^1"), &id), asked(remote, &id)),
+            None => (Vec::new(), Vec::new()),
+        };
+        Commit { id, tree, request, green, changes, asked }
     };
     log.lines().map(commit).collect()
+}
+
+/// What the branch that `merge` landed does, since it left the target.
+fn asked(remote: &Remote, merge: &str) -> Vec<String> {
+    let (target, branch) = (format!("{merge}^1"), format!("{merge}^2"));
+    if !remote.holds(&["rev-parse", "-q", "--verify", &branch]) {
+        return vec!["nothing: it has one parent".to_owned()];
+    }
+    lines(remote, &remote.git(&["merge-base", &target, &branch]), &branch)
+}
+
+/// The lines that differ, each behind its path and `-` or `+`.
+fn lines(remote: &Remote, from: &str, to: &str) -> Vec<String> {
+    let diff = remote.git(&["diff", "-U0", "--no-color", "--no-renames", "--no-ext-diff", from, to]);
+    let mut path = "";
+    let mut lines = Vec::new();
+    for line in diff.lines() {
+        if let Some(found) = line.strip_prefix("diff --git a/") {
+            path = found.split(" b/").next().unwrap_or_default();
+        } else if line.starts_with(['-', '+']) && !line.starts_with("--- ") && !line.starts_with("+++ ") {
+            lines.push(format!("{path} {line}"));
+        }
+    }
+    lines
 }
 
 /// Trees never change, so one verdict a tree is enough for a whole siege.

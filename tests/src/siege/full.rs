@@ -34,7 +34,9 @@ impl Field {
         self.comes_up_again().await;
         let told = self.told();
         let told = told.get(told_before..).unwrap_or_default().to_lowercase();
-        ["no space left", "insufficient", "jetstream"].iter().any(|words| told.contains(words))
+        ["no space left", "was not written", "wait for nats", "waits for nats"]
+            .iter()
+            .any(|words| told.contains(words))
     }
 
     fn disk(&self, which: Full) -> Option<&Disk> {

@@ -2,78 +2,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 
-use crate::Message;
-
-/// What is known after a round, from git and from the stream of events alone.
-#[derive(Debug, Clone, Default)]
-pub struct Evidence {
-    /// What agents offered, one for each branch.
-    pub announced: Vec<Announced>,
-    /// The whole stream, in order.
-    pub events: Vec<Message>,
-    /// The first-parent history of the target, oldest first.
-    pub main: Vec<Commit>,
-    /// What the files at the tip say.
-    pub files: BTreeMap<String, String>,
-    /// What others pushed, past the queue.
-    pub foreign: Vec<Foreign>,
-    /// How many pushes the remote's rules refused.
-    pub declined: usize,
-    /// Processes, locks and pins that nobody needs any more, each as a sentence.
-    pub left_over: Vec<String>,
-}
-
-/// A branch that was announced.
-#[derive(Debug, Clone)]
-pub struct Announced {
-    /// The branch.
-    pub branch: String,
-    /// A file that has `line` when the branch is on the target, and only then.
-    pub path: String,
-    /// What the branch writes there.
-    pub line: String,
-    /// How it has to end.
-    pub expected: Expected,
-}
-
-/// How a branch has to end.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Expected {
-    /// It lands.
-    Lands,
-    /// It lands, after this branch.
-    LandsAfter(String),
-    /// It fails, for this cause.
-    Fails(&'static str),
-    /// Of this branch and it one lands, and the other fails for this cause.
-    EitherOr(String, &'static str),
-    /// It was taken back: it has been withdrawn, or it had landed by then.
-    Withdrawn,
-}
-
-/// A commit of the target's first-parent history.
-#[derive(Debug, Clone, Default)]
-pub struct Commit {
-    /// Its id.
-    pub id: String,
-    /// Its tree.
-    pub tree: String,
-    /// The request that its message names.
-    pub request: Option<String>,
-    /// How the gate ended when it was run once more.
-    pub green: bool,
-}
-
-/// A commit that somebody else pushed.
-#[derive(Debug, Clone)]
-pub struct Foreign {
-    /// Its id.
-    pub id: String,
-    /// The file that it adds.
-    pub path: String,
-    /// What it adds there.
-    pub line: String,
-}
+use super::record::{Announced, Evidence, Expected};
 
 /// What must always hold.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -96,10 +25,30 @@ pub enum Rule {
     ForeignStays,
     /// What landed is in the files, and nothing else of the agents is.
     ContentStays,
+    /// A landing takes away and adds the lines that its branch does, and no others.
+    OnlyItsOwnChanges,
     /// Each branch ended as it had to.
     EndsAsItMust,
     /// Nothing is left behind.
     NothingLeftOver,
+}
+
+impl Rule {
+    /// All of them.
+    pub const ALL: [Rule; 12] = [
+        Rule::NothingIsLost,
+        Rule::NothingEndsTwice,
+        Rule::EventsAreWhole,
+        Rule::NothingLandsTwice,
+        Rule::LandedIsTold,
+        Rule::ToldIsLanded,
+        Rule::NeverRed,
+        Rule::ForeignStays,
+        Rule::ContentStays,
+        Rule::OnlyItsOwnChanges,
+        Rule::EndsAsItMust,
+        Rule::NothingLeftOver,
+    ];
 }
 
 /// A rule that was broken, and how.
@@ -129,6 +78,7 @@ pub fn judge(evidence: &Evidence) -> Vec<Violation> {
     court.target_and_events_agree();
     court.target_is_green();
     court.content_stays();
+    court.landings_change_only_their_own();
     court.ends_are_right();
     for left in &evidence.left_over {
         court.broken(Rule::NothingLeftOver, left.clone());
@@ -249,6 +199,19 @@ impl<'a> Court<'a> {
             if landed != self.has_line(&announced.path, &announced.line) {
                 let is = if landed { "landed and is not in" } else { "did not land and is in" };
                 self.broken(Rule::ContentStays, format!("{} {is} {}", announced.branch, announced.path));
+            }
+        }
+    }
+
+    /// Whoever changes a line of somebody else's in passing takes landed work back.
+    fn landings_change_only_their_own(&mut self) {
+        for commit in self.evidence.main.iter().filter(|c| c.request.is_some()) {
+            let (mut did, mut asked) = (commit.changes.clone(), commit.asked.clone());
+            did.sort_unstable();
+            asked.sort_unstable();
+            if did != asked {
+                let seen = format!("{} ({:?}) did {did:?}, asked was {asked:?}", commit.id, commit.request);
+                self.broken(Rule::OnlyItsOwnChanges, seen);
             }
         }
     }

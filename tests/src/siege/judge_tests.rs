@@ -2,7 +2,8 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
-use super::judge::{Announced, Commit, Evidence, Expected, Foreign, Rule, judge};
+use super::judge::{Rule, judge};
+use super::record::{Announced, Commit, Evidence, Expected, Foreign};
 use crate::Message;
 
 fn message(id: &str, event: Value) -> Message {
@@ -15,7 +16,13 @@ fn announced(branch: &str, expected: Expected) -> Announced {
 }
 
 fn commit(id: &str, request: Option<&str>) -> Commit {
-    Commit { id: id.into(), tree: format!("tree of {id}"), request: request.map(str::to_owned), green: true }
+    Commit {
+        id: id.into(),
+        tree: format!("tree of {id}"),
+        request: request.map(str::to_owned),
+        green: true,
+        ..Commit::default()
+    }
 }
 
 fn complete(request: &str, branch: &str, commit: &str) -> Value {
@@ -175,4 +182,15 @@ fn one_of_a_pair_lands_and_a_dependency_lands_first() {
 #[test]
 fn what_is_left_over_is_caught() {
     assert_eq!(broken(|e| e.left_over.push("a lock".into())), [Rule::NothingLeftOver]);
+}
+
+#[test]
+fn a_landing_that_changes_what_its_branch_does_not_is_caught_and_so_is_one_that_lacks_something() {
+    let changed = |did: &[&str], asked: &[&str]| {
+        let own = |lines: &[&str]| lines.iter().map(|l| (*l).to_owned()).collect();
+        broken(|e| (e.main[2].changes, e.main[2].asked) = (own(did), own(asked)))
+    };
+    assert_eq!(changed(&["a +x", "b -y"], &["b -y", "a +x"]), []);
+    assert_eq!(changed(&["a +x", "b -y"], &["a +x"]), [Rule::OnlyItsOwnChanges]);
+    assert_eq!(changed(&["a +x"], &["a +x", "a +x"]), [Rule::OnlyItsOwnChanges]);
 }

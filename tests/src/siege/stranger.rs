@@ -1,4 +1,4 @@
-use super::judge::Foreign;
+use super::record::Foreign;
 use crate::{Change, Remote};
 
 /// Tries of one push: the queue pushes at the same time.

@@ -1,7 +1,7 @@
 use serde_json::{Value, json};
 
 use super::Chance;
-use super::judge::{Announced, Expected};
+use super::record::{Announced, Expected};
 use crate::{Change, House, PROJECT, announcement};
 
 /// Green, unless there is a file `red`, or both halves of the pair are there.
