@@ -79,8 +79,8 @@ async fn a_state_directory_that_cannot_be_made() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_second_daemon_on_the_same_state() {
     let mut house = House::build().await;
-    house.start(&[]).await;
-    insta::assert_snapshot!(told(&house, &[], &[]).await);
+    house.start(&["--nats-url", "embedded"]).await;
+    insta::assert_snapshot!(told(&house, &["--nats-url", "embedded"], &[]).await);
     assert_eq!(house.stop().await, Some(0));
 }
 

@@ -34,6 +34,7 @@ pub struct Daemon {
     child: Child,
     log: Arc<Mutex<Vec<String>>>,
     ready: watch::Receiver<bool>,
+    lines: watch::Receiver<usize>,
 }
 
 impl Daemon {
@@ -59,6 +60,7 @@ impl Daemon {
         let stderr = child.stderr.take().expect("piped");
         let log = Arc::new(Mutex::new(Vec::new()));
         let (is_ready, ready) = watch::channel(false);
+        let (counted, printed) = watch::channel(0);
         let kept = Arc::clone(&log);
         tokio::spawn(async move {
             let mut lines = BufReader::new(stderr).lines();
@@ -67,9 +69,10 @@ impl Daemon {
                     is_ready.send_replace(true);
                 }
                 kept.lock().expect("nobody panics here").push(line);
+                counted.send_modify(|lines| *lines += 1);
             }
         });
-        Daemon { child, log, ready }
+        Daemon { child, log, ready, lines: printed }
     }
 
     /// Returns once the line `ready` was printed.
@@ -80,6 +83,32 @@ impl Daemon {
         let mut ready = self.ready.clone();
         let came = tokio::time::timeout(PATIENCE, ready.wait_for(|r| *r)).await;
         assert!(matches!(came, Ok(Ok(_))), "the daemon is not ready:\n{}", self.log());
+    }
+
+    /// Returns once a line begins with `start`.
+    ///
+    /// # Panics
+    /// With the log when none does in time.
+    pub async fn prints(&self, start: &str) -> String {
+        let mut lines = self.lines.clone();
+        let look = async {
+            loop {
+                let log = self.log();
+                if let Some(line) = log.lines().find(|l| l.starts_with(start)) {
+                    return line.to_owned();
+                }
+                assert!(lines.changed().await.is_ok(), "it ended without `{start}`:\n{log}");
+            }
+        };
+        let printed = tokio::time::timeout(PATIENCE, look).await;
+        printed.unwrap_or_else(|_| panic!("no `{start}` in:\n{}", self.log()))
+    }
+
+    /// Sends a signal, such as `STOP`.
+    pub async fn signal(&self, signal: &str) {
+        let pid = self.pid().to_string();
+        let sent = Command::new("kill").args([&format!("-{signal}"), &pid]).status().await;
+        assert!(sent.is_ok_and(|s| s.success()), "no signal to {pid}");
     }
 
     /// Returns once it serves or has ended.

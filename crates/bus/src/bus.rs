@@ -1,5 +1,6 @@
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use async_nats::jetstream::{self, Context};
@@ -10,8 +11,8 @@ use crate::connect::{self, Connection};
 use crate::events::Published;
 use crate::names::Names;
 use crate::{
-    BusError, Client, Inbox, JobSource, JobTicket, Journal, Reports, ServiceRequests, Streams, events, jobs,
-    lease, reports, service, streams,
+    BusError, Candidacy, Client, Inbox, JobSource, JobTicket, Journal, Reports, ServiceRequests, Streams,
+    events, jobs, lease, reports, service, streams,
 };
 
 /// Where NATS is and who we are there.
@@ -67,6 +68,8 @@ pub(crate) struct Inner {
     pub(crate) patience: Duration,
     pub(crate) connection: watch::Receiver<Connection>,
     pub(crate) published: Mutex<Option<Published>>,
+    /// Somebody else led when we came, and may only be asleep.
+    pub(crate) succeeds: AtomicBool,
 }
 
 impl Inner {
@@ -104,6 +107,7 @@ impl Bus {
             patience: options.patience,
             connection,
             published: Mutex::new(None),
+            succeeds: AtomicBool::new(false),
         };
         connect::check_server(&inner).await?;
         Ok(Bus { inner: Arc::new(inner) })
@@ -128,6 +132,15 @@ impl Bus {
     /// `Away` when its stream or the snapshots' bucket cannot be found in time.
     pub async fn journal(&self) -> Result<Journal, BusError> {
         Journal::open(&self.inner).await
+    }
+
+    /// Somebody who would lead if nobody else did; `id` is to be the same after a restart, `place` is for
+    /// people.
+    ///
+    /// # Errors
+    /// `Away` when the bucket of the lease cannot be found in time.
+    pub async fn candidacy(&self, id: &str, place: &str) -> Result<Candidacy, BusError> {
+        Candidacy::open(&self.inner, id, place).await
     }
 
     /// Publishes events in order, each once, whatever the stream's duplicate window is; those that are in the

@@ -1,15 +1,17 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use async_nats::jetstream::Message;
 use async_nats::jetstream::consumer::{AckPolicy, Consumer, Info, pull};
 use async_nats::jetstream::stream::ConsumerCreateStrictErrorKind;
+use tokio::time::{Instant, sleep_until};
 
 use crate::BusError;
 use crate::bus::Inner;
 use crate::error::away;
-use crate::pull::{Pull, PullEnd};
+use crate::pull::{EXPIRES, Pull, PullEnd};
 use crate::retry::Fault;
 use crate::unreadable::unreadable;
 
@@ -18,6 +20,8 @@ use crate::unreadable::unreadable;
 const HURRY: Duration = Duration::from_millis(251);
 const HURRY_PAUSE: Duration = Duration::from_millis(500);
 const RETRY_PAUSE: Duration = Duration::from_millis(100);
+/// A predecessor that stands still gets messages until its last request has run out.
+const OUTLIVED: Duration = Duration::from_secs(EXPIRES.as_secs() + 2);
 /// A warning each that many tries.
 const WARN_EVERY: u32 = 50;
 
@@ -35,6 +39,8 @@ pub(crate) struct Durable {
     /// Losses of the connection after which was looked for a message that causes them.
     searched: u64,
     unreadable: VecDeque<Message>,
+    /// When that is done once more, for what the server sent meanwhile to a predecessor that only slept.
+    again: Option<Instant>,
 }
 
 impl Durable {
@@ -53,7 +59,7 @@ impl Durable {
         };
         let (inner, stream) = (Arc::clone(inner), stream.to_owned());
         let (searched, unreadable) = (inner.connection.borrow().losses, VecDeque::new());
-        Self { inner, stream, name, wanted, batch, pull: None, swept: None, searched, unreadable }
+        Self { inner, stream, name, wanted, batch, pull: None, swept: None, again: None, searched, unreadable }
     }
 
     /// The next message; waits through outages. Safe to drop at any point.
@@ -63,7 +69,9 @@ impl Durable {
                 return Ok(message);
             }
             let losses = self.inner.connection.borrow().losses;
-            if self.swept != Some(losses) {
+            if self.swept != Some(losses) || self.again.is_some_and(|at| at <= Instant::now()) {
+                let succeeds = self.swept.is_none() && self.inner.succeeds.load(Ordering::Relaxed);
+                self.again = succeeds.then(|| Instant::now() + OUTLIVED);
                 self.open().await?;
                 if self.searched != losses {
                     self.search(losses).await;
@@ -71,6 +79,7 @@ impl Durable {
                 }
                 self.sweep(losses).await;
             }
+            let again = self.again.unwrap_or_else(|| Instant::now() + EXPIRES);
             if self.pull.is_none() {
                 self.pull = Some(self.subscribe().await?);
             }
@@ -80,6 +89,7 @@ impl Durable {
                 biased;
                 end = pull.next() => Some(end),
                 _ = connection.wait_for(|c| c.up && c.losses != losses) => None,
+                () = sleep_until(again), if self.again.is_some() => continue,
             };
             match end {
                 Some(Ok(message)) => return Ok(message),

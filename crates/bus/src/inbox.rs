@@ -105,6 +105,14 @@ impl Delivery {
         self.answer(term(reason)).await
     }
 
+    /// Somebody else is to have it, now.
+    ///
+    /// # Errors
+    /// `Away` when the connection is closed for good.
+    pub async fn give_back(&self) -> Result<(), BusError> {
+        self.answer(Bytes::from_static(b"-NAK")).await
+    }
+
     /// It needs more time: another five minutes.
     ///
     /// # Errors

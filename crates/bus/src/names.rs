@@ -23,6 +23,7 @@ pub(crate) struct Names {
     pub(crate) run_subject: String,
     pub(crate) report_subject: String,
     pub(crate) snapshots: String,
+    pub(crate) lease: String,
     /// Alone: every run; followed by a run: that one.
     pub(crate) cancel_subject: String,
 }
@@ -43,6 +44,7 @@ impl Names {
             run_subject: format!("yardmaster.jobs.{name}.run"),
             report_subject: format!("yardmaster.jobs.{name}.report"),
             snapshots: format!("yardmaster-snapshots-{name}"),
+            lease: format!("yardmaster-lease-{name}"),
             cancel_subject: format!("yardmaster.cancel.{name}"),
         })
     }

@@ -10,7 +10,7 @@ use tokio::time::{Instant, timeout_at};
 use crate::bus::Inner;
 
 /// Short, because a request that got lost with its server is only noticed by its silence.
-const EXPIRES: Duration = Duration::from_secs(4);
+pub(crate) const EXPIRES: Duration = Duration::from_secs(4);
 const HEARTBEAT: Duration = Duration::from_millis(700);
 const SILENCE: Duration = Duration::from_millis(1_600);
 /// So that a batch cannot fill the memory.

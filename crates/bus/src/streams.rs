@@ -1,12 +1,13 @@
 use std::time::Duration;
 
 use async_nats::jetstream::context::{CreateStreamErrorKind, GetStreamErrorKind};
-use async_nats::jetstream::object_store;
 use async_nats::jetstream::stream::{Config, RetentionPolicy, StorageType};
+use async_nats::jetstream::{kv, object_store};
 use yardmaster_protocol::{INTEGRATION_PREFIX, RELEASES_PREFIX, STREAM_INTEGRATION, STREAM_RELEASES};
 
 use crate::BusError;
 use crate::bus::Inner;
+use crate::leader::LEASE_TTL;
 use crate::retry::{Fault, until};
 
 /// The oldest server that will do: older ones drop settings silently.
@@ -58,6 +59,8 @@ pub(crate) async fn ensure(inner: &Inner) -> Result<Streams, BusError> {
     }
     let bucket = until(inner, "look at the snapshots", inner.patience, || ensure_bucket(inner)).await?;
     streams.thin.extend(bucket.and_then(|found| thin(inner, &found)));
+    let lease = until(inner, "look at the lease", inner.patience, || ensure_lease(inner)).await?;
+    streams.thin.extend(lease.and_then(|found| thin(inner, &found)));
     Ok(streams)
 }
 
@@ -157,6 +160,23 @@ async fn ensure_bucket(inner: &Inner) -> Result<Option<Config>, Fault> {
         ..object_store::Config::default()
     };
     inner.js.create_object_store(config).await.map(|_| None).map_err(Fault::from)
+}
+
+/// As `ensure_one`; its entries run out by themselves.
+async fn ensure_lease(inner: &Inner) -> Result<Option<Config>, Fault> {
+    let bucket = &inner.names.lease;
+    if let Ok(found) = inner.js.get_stream(format!("KV_{bucket}")).await {
+        return Ok(Some(found.cached_info().config.clone()));
+    }
+    let config = kv::Config {
+        bucket: bucket.clone(),
+        history: 1,
+        max_age: LEASE_TTL,
+        num_replicas: inner.replicas,
+        storage: StorageType::File,
+        ..kv::Config::default()
+    };
+    inner.js.create_key_value(config).await.map(|_| None).map_err(Fault::from)
 }
 
 /// Looks for what would lose unread work; limits and windows are the owner's business.

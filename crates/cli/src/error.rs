@@ -160,14 +160,14 @@ fn of_serve(error: &ServeError) -> (&'static str, Exit) {
         ServeError::Settings(_)
         | ServeError::NoGate { .. }
         | ServeError::StateDir { .. }
-        | ServeError::OtherRemote { .. }
-        | ServeError::CustodyElsewhere { .. } => ("configuration", Exit::USAGE),
+        | ServeError::OtherRemote { .. } => ("configuration", Exit::USAGE),
         ServeError::Bus(error) => of_bus(error),
         ServeError::InUse { .. } => ("in_use", Exit::UNEXPECTED),
         ServeError::Server(_) => ("no_nats_server", Exit::UNEXPECTED),
         ServeError::Git(_) => ("repository", Exit::UNEXPECTED),
         ServeError::Journal(_)
         | ServeError::Append(_)
+        | ServeError::LeaseLost { .. }
         | ServeError::Runner(_)
         | ServeError::Snapshot { .. } => ("unexpected", Exit::UNEXPECTED),
     }

@@ -13,10 +13,10 @@ use crate::state_dir::StateDir;
 
 /// Runners inside this process; they get their jobs from the same stream as any other.
 pub(crate) fn open_lanes(settings: &Settings, state: &StateDir) -> Result<Vec<Lane>, ServeError> {
-    let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_else(|_| "local".to_owned());
+    let host = crate::standby::host();
     let lane = |number: u32| {
         Lane::open(LaneConfig {
-            name: format!("{}/{number}", host.trim()),
+            name: format!("{}/{number}", host),
             number,
             dir: state.lane(number),
             mirror: state.mirror(),

@@ -11,6 +11,7 @@ use yardmaster_queue::{Input, Policy, Queue, Step};
 
 use crate::ServeError;
 use crate::clock;
+use crate::custody::Lacking;
 use crate::hands::Hands;
 use crate::happening::Happening;
 use crate::intake::Unanswered;
@@ -26,6 +27,8 @@ const BATCH: usize = 512;
 const FACTS_PER_SNAPSHOT: usize = if cfg!(feature = "failpoints") { 30 } else { 20_000 };
 /// How often the mirror is packed, when nothing is pending.
 const TIDY: Duration = Duration::from_secs(3_600);
+/// What is left to publish may take so long after that.
+const LAST_EVENTS: Duration = Duration::from_secs(2);
 /// A push under way may take so long after we were asked to stop.
 const LAST_PUSH: Duration = Duration::from_secs(7);
 
@@ -45,6 +48,7 @@ pub(crate) struct Engine {
     unanswered: Unanswered,
     submissions: Submissions,
     reports: Vec<ReportAck>,
+    deposed_by: Option<String>,
     facts_since_snapshot: usize,
     started: Instant,
 }
@@ -83,6 +87,7 @@ impl Engine {
             unanswered: Unanswered::start(),
             submissions: Submissions::default(),
             reports: Vec::new(),
+            deposed_by: None,
             facts_since_snapshot: start.facts_replayed,
             started: Instant::now(),
         }
@@ -90,15 +95,27 @@ impl Engine {
 
     /// Works until `shutdown`, or until the journal belongs to another daemon.
     pub(crate) async fn run(mut self, shutdown: &Shutdown) -> Result<(), ServeError> {
+        let served = match self.work(shutdown).await {
+            Ok(()) => self.last_pushes().await,
+            Err(why) => Err(why),
+        };
+        match &served {
+            Ok(()) => self.outbox.close(LAST_EVENTS).await,
+            Err(_) => self.give_back().await,
+        }
+        served
+    }
+
+    async fn work(&mut self, shutdown: &Shutdown) -> Result<(), ServeError> {
         let mut poll = interval(self.poll);
         poll.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut tidy = interval_at(tokio::time::Instant::now() + TIDY, TIDY);
         loop {
             let wake = self.hands.next_wake();
             tokio::select! {
-                () = shutdown.asked() => break,
+                () = shutdown.asked() => return Ok(()),
                 happening = self.happenings.recv() => {
-                    let Some(first) = happening else { break };
+                    let Some(first) = happening else { return Ok(()) };
                     self.take_in(first).await?;
                 }
                 _ = poll.tick() => {
@@ -110,19 +127,30 @@ impl Engine {
             }
             self.hands.reconcile(&self.queue, &self.policy).await;
         }
-        self.finish().await
     }
 
     /// Waits for pushes under way: their outcome is worth the wait.
-    async fn finish(mut self) -> Result<(), ServeError> {
+    async fn last_pushes(&mut self) -> Result<(), ServeError> {
         let deadline = tokio::time::Instant::now() + LAST_PUSH;
         while self.hands.is_pushing() {
             let next = tokio::time::timeout_at(deadline, self.happenings.recv()).await;
             let Ok(Some(happening)) = next else { break };
             self.take_in(happening).await?;
         }
-        self.outbox.close(Duration::from_secs(2)).await;
         Ok(())
+    }
+
+    /// What we hold goes to whoever leads now, and does not wait until its ack is overdue. Events that
+    /// are not out yet are published by that one.
+    async fn give_back(mut self) {
+        self.outbox.abort();
+        self.happenings.close();
+        while let Ok(happening) = self.happenings.try_recv() {
+            if let Happening::Delivered(deliveries) = happening {
+                deliveries.into_iter().for_each(|d| self.unanswered.hold(d));
+            }
+        }
+        self.unanswered.give_back().await;
     }
 
     /// One batch: step for step, journalled together, then acted on, then acked.
@@ -133,6 +161,9 @@ impl Engine {
         for _ in 1..BATCH {
             let Ok(next) = self.happenings.try_recv() else { break };
             self.happened(next, &mut steps, &mut questions);
+        }
+        if let Some(leader) = self.deposed_by.take() {
+            return Err(ServeError::LeaseLost { leader });
         }
         self.commit(steps).await?;
         for question in questions {
@@ -180,6 +211,10 @@ impl Engine {
             Happening::Remote(target, report) => inputs.push(self.remote_report(target, report)),
             Happening::JobsGone(gone) => self.hands.jobs_gone(gone),
             Happening::Asked(question) => questions.push(question),
+            Happening::Lacking(Lacking { heads, candidates }) => {
+                inputs.push(Input::Lacking { heads, candidates });
+            }
+            Happening::LeaseLost(leader) => self.deposed_by = Some(leader),
         }
         let now = clock::now();
         steps.extend(inputs.into_iter().map(|input| self.queue.step(now, &self.policy, input)));

@@ -3,7 +3,7 @@ use std::path::PathBuf;
 use yardmaster_bus::server::ServerError;
 use yardmaster_bus::{AppendError, BusError, JournalError};
 use yardmaster_git::GitError;
-use yardmaster_protocol::{BranchName, RequestId};
+use yardmaster_protocol::BranchName;
 use yardmaster_runner::RunnerError;
 
 use crate::settings::SettingsError;
@@ -38,17 +38,11 @@ pub enum ServeError {
         /// The remote that was asked for.
         wanted: String,
     },
-    /// The journal counts on heads that this state directory does not have.
-    #[error(
-        "{pending} pending requests ({first} among them) are in the custody of another state directory than {path}: start with that one (--state-dir), or give this daemon a journal of its own (--name)"
-    )]
-    CustodyElsewhere {
-        /// The state directory.
-        path: PathBuf,
-        /// How many requests.
-        pending: usize,
-        /// One of them.
-        first: RequestId,
+    /// Another daemon leads now.
+    #[error("lead any longer: {leader} has taken over")]
+    LeaseLost {
+        /// Who.
+        leader: String,
     },
     /// The embedded server cannot be had.
     #[error("failed to {0}")]
@@ -88,6 +82,13 @@ pub enum ServeError {
         /// What is wrong.
         why: String,
     },
+}
+
+impl ServeError {
+    /// Another daemon leads: this one may stand by.
+    pub(crate) fn is_deposed(&self) -> bool {
+        matches!(self, ServeError::LeaseLost { .. } | ServeError::Append(AppendError::Deposed { .. }))
+    }
 }
 
 /// What to do where git's own words do not say it.

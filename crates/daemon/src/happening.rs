@@ -2,6 +2,7 @@ use yardmaster_bus::{Delivery, ReportAck};
 use yardmaster_git::GitError;
 use yardmaster_protocol::{Assembled, BranchName, Inspection, RequestId, RunId, RunReport};
 
+use crate::custody::Lacking;
 use crate::questions::Question;
 use crate::remote::RemoteReport;
 
@@ -19,4 +20,8 @@ pub(crate) enum Happening {
     /// Jobs that are not in the stream any more.
     JobsGone(Vec<RunId>),
     Asked(Question),
+    /// What this mirror does not have.
+    Lacking(Lacking),
+    /// Somebody else leads; who.
+    LeaseLost(String),
 }

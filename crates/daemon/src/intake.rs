@@ -10,6 +10,8 @@ use crate::happening::Happening;
 use crate::shutdown::Shutdown;
 
 const AT_ONCE: usize = 256;
+/// More than can have been asked for.
+const MOST: usize = 10_000;
 
 /// Feeds messages and runners' reports to the engine until `shutdown`.
 pub(crate) fn start(
@@ -26,7 +28,7 @@ async fn messages(bus: Bus, happenings: mpsc::Sender<Happening>, shutdown: Shutd
     let mut inbox = bus.inbox();
     loop {
         let first = tokio::select! {
-            () = shutdown.asked() => return,
+            () = shutdown.asked() => return give_back(inbox.drain_ready(MOST)).await,
             next = inbox.next() => next,
         };
         match first {
@@ -34,11 +36,21 @@ async fn messages(bus: Bus, happenings: mpsc::Sender<Happening>, shutdown: Shutd
             Ok(first) => {
                 let mut deliveries = vec![first];
                 deliveries.extend(inbox.drain_ready(AT_ONCE));
-                if happenings.send(Happening::Delivered(deliveries)).await.is_err() {
-                    return;
+                if let Err(unsent) = happenings.send(Happening::Delivered(deliveries)).await {
+                    if let Happening::Delivered(deliveries) = unsent.0 {
+                        give_back(deliveries).await;
+                    }
+                    return give_back(inbox.drain_ready(MOST)).await;
                 }
             }
         }
+    }
+}
+
+/// Whoever serves next gets them at once.
+async fn give_back(deliveries: Vec<Delivery>) {
+    for delivery in deliveries {
+        let _ = delivery.give_back().await;
     }
 }
 
@@ -101,6 +113,15 @@ impl Unanswered {
     pub(crate) fn terminate(&mut self, seq: IntakeSeq, why: String) {
         if let Some(delivery) = self.waiting.remove(&seq) {
             let _ = self.acks.send((delivery, Answer::Terminate(why)));
+        }
+    }
+
+    /// Gives back everything that waits.
+    pub(crate) async fn give_back(self) {
+        for delivery in self.waiting.into_values() {
+            if let Err(why) = delivery.give_back().await {
+                tracing::debug!(%why, "what is held comes again by itself");
+            }
         }
     }
 

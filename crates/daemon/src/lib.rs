@@ -3,6 +3,7 @@
 
 mod clock;
 mod crew;
+mod custody;
 mod engine;
 mod error;
 mod hands;
@@ -16,11 +17,12 @@ mod serve;
 mod service;
 mod settings;
 mod shutdown;
+mod standby;
 mod state_dir;
 mod telemetry;
 
 pub use error::ServeError;
-pub use serve::{Ready, serve};
+pub use serve::{Ready, Stage, serve};
 pub use settings::{Flags, Settings, SettingsError};
 pub use shutdown::Shutdown;
 pub use state_dir::{known_url, state_home};

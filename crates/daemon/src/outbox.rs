@@ -41,6 +41,11 @@ impl Outbox {
         tokio::time::timeout(longest, all).await.is_ok_and(|seen| seen.is_ok())
     }
 
+    /// Publishes nothing more.
+    pub(crate) fn abort(self) {
+        self.task.abort();
+    }
+
     /// Publishes the rest, within `longest`; what is left is found again from the journal.
     pub(crate) async fn close(self, longest: Duration) {
         drop(self.batches);

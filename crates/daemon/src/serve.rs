@@ -5,7 +5,7 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::task::{JoinHandle, spawn_blocking};
 use yardmaster_bus::server::{self, Embedded, EmbeddedOptions};
-use yardmaster_bus::{Bus, BusOptions, Journal};
+use yardmaster_bus::{Bus, BusOptions, Journal, Leadership};
 use yardmaster_failpoint::{Point, hit};
 use yardmaster_git::{CrossCheck, GitError, GitOptions, Mirror};
 use yardmaster_protocol::{BranchName, Entry, JournalPosition, Sighting};
@@ -19,7 +19,12 @@ use crate::remote::RemoteReport;
 use crate::settings::{CrossCheckSetting, Settings};
 use crate::shutdown::Shutdown;
 use crate::state_dir::StateDir;
-use crate::{ServeError, clock, crew, intake, remote, service};
+use crate::{ServeError, clock, crew, custody, intake, remote, service, standby};
+
+/// Feeders may take so long to give back what they hold, after they were asked to stop;
+const LAST_FEEDS: Duration = Duration::from_secs(1);
+/// runs so long to end.
+const LAST_RUNS: Duration = Duration::from_secs(7);
 
 /// What a serving daemon tells.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -34,16 +39,26 @@ pub struct Ready {
     pub slots: u32,
 }
 
-/// Serves until `shutdown`; `ready` is called once, when announcements are consumed.
+/// How far a daemon has come.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Stage {
+    /// Somebody else serves; who, for people.
+    StandingBy(String),
+    /// Announcements are consumed.
+    Ready(Ready),
+}
+
+/// Serves until `shutdown`, whenever nobody else does: one daemon leads, the others stand by. `tell` is
+/// called at each change.
 ///
 /// # Errors
 /// Whatever keeps it from serving, with what to do about it.
 pub async fn serve(
     settings: Settings,
     shutdown: Shutdown,
-    ready: impl FnOnce(&Ready),
+    mut tell: impl FnMut(&Stage) + Send,
 ) -> Result<(), ServeError> {
-    let state = StateDir::open(settings.state_dir.as_deref(), &settings.remote, &settings.name)?;
+    let Some(state) = standby::state_dir(&settings, &shutdown, &mut tell).await? else { return Ok(()) };
     let embedded = match settings.nats.url {
         Some(_) => None,
         None => Some(start_server(&state.nats()).await?),
@@ -54,7 +69,7 @@ pub async fn serve(
     if embedded.is_some() && settings.announce_url {
         state.publish_url(&url);
     }
-    let served = serve_on(&settings, &state, &url, shutdown, ready).await;
+    let served = serve_on(&settings, &state, &url, &shutdown, &mut tell).await;
     if let Some(server) = embedded {
         state.retract_url(&url);
         server.stop().await;
@@ -70,69 +85,128 @@ async fn start_server(store: &Path) -> Result<Embedded, ServeError> {
     Ok(Embedded::start(&binary, store, EmbeddedOptions::default()).await?)
 }
 
+/// Leads and stands by in turns. Each time with a connection of its own: nothing that was known of the
+/// streams counts after somebody else has led.
 async fn serve_on(
     settings: &Settings,
     state: &StateDir,
     url: &str,
-    shutdown: Shutdown,
-    ready: impl FnOnce(&Ready),
+    shutdown: &Shutdown,
+    tell: &mut (impl FnMut(&Stage) + Send),
 ) -> Result<(), ServeError> {
     let mirror = open_mirror(settings, state).await?;
-    let bus = Bus::connect(bus_options(settings, url)).await?;
-    bus.ensure_streams().await?;
-    let mut journal = bus.journal().await?;
-    let (queue, unpublished, facts_replayed) = recover(&bus, &mut journal).await?;
-    hit(Point::AfterReplay);
-    let first_looks = first_look(settings, &mirror, &queue).await?;
-    state.claim_for(&settings.remote)?;
-    sweep_pins(&mirror, &queue, state).await?;
-    hit(Point::AfterPinSweep);
-    depose_predecessor(&mut journal).await?;
-    bus.purge_jobs().await?;
-    hit(Point::AfterJobPurge);
-    let lanes = crew::open_lanes(settings, state)?;
-
-    let (sender, happenings) = mpsc::channel(HAPPENINGS_WAITING);
-    for look in first_looks {
-        let _ = sender.send(look).await;
-    }
-    let mut outbox = Outbox::start(bus.clone());
-    outbox.send(unpublished).await;
-    let start = Start {
-        queue,
-        policy: settings.policy.clone(),
-        journal,
-        bus: bus.clone(),
-        mirror,
-        poll: settings.poll,
-        remote: settings.remote.clone(),
-        slots: settings.slots,
-        outbox,
-        facts_replayed,
-    };
-    let engine = Engine::new(start, sender.clone(), happenings);
-    let calls = bus.serve(service::VERBS).await?;
-    let feeders = start_feeders(&bus, &sender, calls, state, &shutdown);
-    let workers = crew::start(&bus, lanes, &shutdown);
-    drop(sender);
-    ready(&Ready {
-        nats_url: url.to_owned(),
-        remote: settings.remote.clone(),
-        targets: settings.policy.targets.iter().cloned().collect(),
-        slots: settings.slots,
-    });
-    let served = Box::pin(engine.run(&shutdown)).await;
-    shutdown.ask();
-    feeders.iter().for_each(JoinHandle::abort);
-    let workers = workers.into_iter().map(|w| async move { drop(w.await) });
-    let all_stopped = async {
-        for worker in workers {
-            worker.await;
+    loop {
+        let bus = Bus::connect(bus_options(settings, url)).await?;
+        bus.ensure_streams().await?;
+        let waited = standby::until_leader(settings, state, &bus, &mirror, shutdown, tell).await?;
+        let Some(leadership) = waited else { return Ok(()) };
+        let place = Place { settings, state, url, mirror: &mirror, bus: &bus };
+        let served = place.lead(&leadership, shutdown, tell).await;
+        leadership.release().await;
+        let _ = bus.flush().await;
+        match served {
+            Err(why) if why.is_deposed() => tracing::warn!(%why, "steps down and stands by"),
+            served => return served,
         }
-    };
-    let _ = tokio::time::timeout(Duration::from_secs(7), all_stopped).await;
-    let _ = bus.flush().await;
-    served
+        if shutdown.is_asked() {
+            return Ok(());
+        }
+    }
+}
+
+/// Where a leader works.
+struct Place<'a> {
+    settings: &'a Settings,
+    state: &'a StateDir,
+    url: &'a str,
+    mirror: &'a Arc<Mirror>,
+    bus: &'a Bus,
+}
+
+impl Place<'_> {
+    /// Serves until `shutdown`, or until somebody else leads.
+    async fn lead(
+        &self,
+        leadership: &Leadership,
+        shutdown: &Shutdown,
+        tell: &mut (impl FnMut(&Stage) + Send),
+    ) -> Result<(), ServeError> {
+        let Place { settings, state, mirror, bus, .. } = self;
+        let mut journal = bus.journal().await?;
+        let (queue, unpublished, facts_replayed) = recover(bus, &mut journal).await?;
+        hit(Point::AfterReplay);
+        let first_looks = first_look(settings, mirror, &queue).await?;
+        state.claim_for(&settings.remote)?;
+        let lacking = custody::take(mirror, &queue, &settings.policy, shutdown).await?;
+        hit(Point::AfterPinSweep);
+        depose_predecessor(&mut journal).await?;
+        bus.purge_jobs().await?;
+        hit(Point::AfterJobPurge);
+        let lanes = crew::open_lanes(settings, state)?;
+
+        let (sender, happenings) = mpsc::channel(HAPPENINGS_WAITING);
+        for look in first_looks {
+            let _ = sender.send(look).await;
+        }
+        if lacking != custody::Lacking::default() {
+            let _ = sender.send(Happening::Lacking(lacking)).await;
+        }
+        let mut outbox = Outbox::start((*bus).clone());
+        outbox.send(unpublished).await;
+        let start = Start {
+            queue,
+            policy: settings.policy.clone(),
+            journal,
+            bus: (*bus).clone(),
+            mirror: Arc::clone(mirror),
+            poll: settings.poll,
+            remote: settings.remote.clone(),
+            slots: settings.slots,
+            outbox,
+            facts_replayed,
+        };
+        let engine = Engine::new(start, sender.clone(), happenings);
+        let calls = bus.serve(service::VERBS).await?;
+        let life = shutdown.part();
+        let lost = report_loss(leadership, &sender);
+        let feeders = start_feeders(bus, &sender, calls, state, &life);
+        let workers = crew::start(bus, lanes, &life);
+        drop(sender);
+        tell(&Stage::Ready(self.ready()));
+        let served = Box::pin(engine.run(&life)).await;
+        life.ask();
+        lost.abort();
+        all_stopped(feeders, LAST_FEEDS).await;
+        all_stopped(workers, LAST_RUNS).await;
+        served
+    }
+
+    fn ready(&self) -> Ready {
+        Ready {
+            nats_url: self.url.to_owned(),
+            remote: self.settings.remote.clone(),
+            targets: self.settings.policy.targets.iter().cloned().collect(),
+            slots: self.settings.slots,
+        }
+    }
+}
+
+fn report_loss(leadership: &Leadership, sender: &mpsc::Sender<Happening>) -> JoinHandle<()> {
+    let (lost, sender) = (leadership.lost(), sender.clone());
+    tokio::spawn(async move {
+        let leader = lost.await;
+        let _ = sender.send(Happening::LeaseLost(leader.place)).await;
+    })
+}
+
+/// Waits for the ends of tasks that were asked to stop, and ends what is left after `longest`.
+async fn all_stopped(tasks: Vec<JoinHandle<()>>, longest: Duration) {
+    let deadline = tokio::time::Instant::now() + longest;
+    for mut task in tasks {
+        if tokio::time::timeout_at(deadline, &mut task).await.is_err() {
+            task.abort();
+        }
+    }
 }
 
 fn start_feeders(
@@ -163,7 +237,7 @@ async fn open_mirror(settings: &Settings, state: &StateDir) -> Result<Arc<Mirror
     Ok(Arc::new(blocking(opened, state.path())??))
 }
 
-fn blocking<T>(done: Result<T, tokio::task::JoinError>, path: &Path) -> Result<T, ServeError> {
+pub(crate) fn blocking<T>(done: Result<T, tokio::task::JoinError>, path: &Path) -> Result<T, ServeError> {
     done.map_err(|e| ServeError::StateDir { path: path.to_owned(), why: e.to_string() })
 }
 
@@ -215,7 +289,7 @@ async fn recover(bus: &Bus, journal: &mut Journal) -> Result<(Queue, Vec<Outgoin
 /// Sees each target once, so that what cannot work is said before anything is consumed; what was seen
 /// is what the engine begins with. A remote that is only silent is no reason not to start where it has
 /// been seen before.
-async fn first_look(
+pub(crate) async fn first_look(
     settings: &Settings,
     mirror: &Arc<Mirror>,
     queue: &Queue,
@@ -259,22 +333,5 @@ fn check_gate(settings: &Settings, target: &BranchName, sighting: &Sighting) -> 
 /// jobs be taken from it: one that does not know would wait for their reports for ever.
 async fn depose_predecessor(journal: &mut Journal) -> Result<(), ServeError> {
     append(journal, &[Entry { at: clock::now(), facts: Vec::new() }]).await?;
-    Ok(())
-}
-
-/// Unpins what a crash left pinned. What the journal counts on must be there: without the heads a
-/// takeover could neither test nor land, and would fail requests for no fault of theirs.
-async fn sweep_pins(mirror: &Arc<Mirror>, queue: &Queue, state: &StateDir) -> Result<(), ServeError> {
-    let keep: std::collections::BTreeSet<_> = queue.in_custody().collect();
-    let at = Arc::clone(mirror);
-    let pinned = blocking(spawn_blocking(move || at.pinned()).await, mirror.path())??;
-    let missing: Vec<_> = queue.with_pinned_head().filter(|r| !pinned.contains(r)).collect();
-    if let Some(first) = missing.first().copied() {
-        let path = state.path().to_owned();
-        return Err(ServeError::CustodyElsewhere { path, pending: missing.len(), first });
-    }
-    let at = Arc::clone(mirror);
-    let stale: Vec<_> = pinned.into_iter().filter(|r| !keep.contains(r)).collect();
-    blocking(spawn_blocking(move || at.unpin(&stale)).await, mirror.path())??;
     Ok(())
 }

@@ -18,6 +18,19 @@ impl Shutdown {
         Shutdown::default()
     }
 
+    /// One that is asked whenever this one is, and can be asked alone.
+    pub(crate) fn part(&self) -> Shutdown {
+        let (whole, part) = (self.clone(), Shutdown::new());
+        let asked = part.clone();
+        tokio::spawn(async move {
+            tokio::select! {
+                () = whole.asked() => asked.ask(),
+                () = asked.asked() => {}
+            }
+        });
+        part
+    }
+
     /// Asks everybody to stop.
     pub fn ask(&self) {
         self.asked.send_replace(true);

@@ -1,4 +1,6 @@
+use std::collections::hash_map::RandomState;
 use std::fs::{self, File, TryLockError};
+use std::hash::{BuildHasher as _, Hasher as _};
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
@@ -48,6 +50,22 @@ impl StateDir {
             }
             Ok(_) | Err(_) => Ok(dir),
         }
+    }
+
+    /// Who we are to other daemons: the same after every restart on this directory of this machine.
+    pub(crate) fn identity(&self) -> Result<String, ServeError> {
+        let file = self.path.join("id");
+        let known = fs::read_to_string(&file).unwrap_or_default();
+        let id = if known.trim().is_empty() {
+            let id = format!("{:016x}", RandomState::new().build_hasher().finish());
+            let refused =
+                |e: std::io::Error| ServeError::StateDir { path: self.path.clone(), why: e.to_string() };
+            fs::write(&file, &id).map_err(refused)?;
+            id
+        } else {
+            known.trim().to_owned()
+        };
+        Ok(format!("{}:{}:{id}", crate::standby::host(), self.path.display()))
     }
 
     fn claim(&self) -> PathBuf {

@@ -70,6 +70,9 @@ pub(crate) fn tell(fact: &Fact) {
         Fact::FellOff { target, from, requests } => {
             tracing::error!(%target, %from, requests = requests.len(), "landed work is not on the target any more");
         }
+        Fact::CandidatesLost { commits } => {
+            tracing::warn!(commits = commits.len(), "candidates of another daemon are made again");
+        }
         Fact::Stacked { .. } | Fact::Assembled { .. } => {}
     }
 }

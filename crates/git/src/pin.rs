@@ -60,6 +60,45 @@ impl Mirror {
         Ok(answers)
     }
 
+    /// Takes heads into custody that another mirror had, and gives those that cannot be had any more:
+    /// what the branch has now, else what of it is known here, else what the remote gives out by its id.
+    ///
+    /// # Errors
+    /// When the remote does not answer: then nothing can be said of any of them.
+    pub fn restore(&self, asks: &[PinAsk]) -> Result<Vec<RequestId>, GitError> {
+        let mut lost = Vec::new();
+        for batch in batches(asks) {
+            let _one_at_a_time = self.fetching.lock().unwrap_or_else(PoisonError::into_inner);
+            self.fetch_pins(batch.iter().collect())?;
+            for ask in batch {
+                let Some(commit) = ask.commit else { continue };
+                if self.with_repository(|repo| is_pinned_as_announced(repo, ask))? {
+                    continue;
+                }
+                let by_id = format!("+{commit}:{}", pin_name(ask.request));
+                if self.fetch(&[by_id], Extent::News)?.is_err() {
+                    self.with_repository(|repo| remove_pin(repo, ask.request))?;
+                    lost.push(ask.request);
+                }
+            }
+        }
+        if !lost.is_empty() {
+            self.heads(&[])?;
+        }
+        Ok(lost)
+    }
+
+    /// Those that are not in the mirror.
+    ///
+    /// # Errors
+    /// When the object database cannot be read.
+    pub fn lacks(&self, commits: &[CommitId]) -> Result<Vec<CommitId>, GitError> {
+        self.with_repository(|repo| {
+            let odb = repo.odb()?;
+            Ok(commits.iter().filter(|c| !odb.exists(oid(**c))).copied().collect())
+        })
+    }
+
     /// Lets go of requests that have ended; unknown ones are fine.
     ///
     /// # Errors

@@ -243,6 +243,11 @@ pub enum Fact {
         /// Which requests.
         requests: Vec<RequestId>,
     },
+    /// Candidates that no mirror has any more: they are to be assembled again.
+    CandidatesLost {
+        /// Their commits.
+        commits: Vec<CommitId>,
+    },
 }
 
 /// An event and where it comes from.

@@ -116,6 +116,10 @@ impl Queue {
             Fact::Frozen { target, who, why } => Some(self.frozen(at, target, who, why)),
             Fact::Unfrozen { target, who, why } => Some(self.unfrozen(at, target, who, why)),
             Fact::FellOff { target, from, requests } => Some(self.fell_off(at, target, *from, requests)),
+            Fact::CandidatesLost { commits } => {
+                self.candidates_lost(commits);
+                None
+            }
         }
     }
 

@@ -33,6 +33,22 @@ pub(crate) fn head_changed(live: &Request, found: CommitId) -> Failure {
     }
 }
 
+pub(crate) fn custody_lost(live: &Request) -> Failure {
+    let branch = &live.announcement.branch;
+    Failure {
+        cause: Cause::BranchMissing,
+        blame: Blame::Infra,
+        evidence: Evidence {
+            message: format!(
+                "another daemon took over, which cannot get the head of `{branch}`: only the one that is gone had it"
+            ),
+            announced: live.head(),
+            ..Evidence::default()
+        },
+        next: vec![format!("git push origin {branch}"), announce_again(live)],
+    }
+}
+
 pub(crate) fn unusable(live: &Request, why: &str) -> Failure {
     let branch = &live.announcement.branch;
     Failure {

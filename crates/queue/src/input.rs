@@ -82,4 +82,11 @@ pub enum Input {
         /// Why.
         why: String,
     },
+    /// A daemon took over, and its mirror has not all that the journal counts on.
+    Lacking {
+        /// Requests whose heads cannot be had any more.
+        heads: Vec<RequestId>,
+        /// Candidates that cannot be made again.
+        candidates: Vec<CommitId>,
+    },
 }

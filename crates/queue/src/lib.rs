@@ -14,6 +14,7 @@ mod policy;
 mod settle;
 mod state;
 mod step;
+mod takeover;
 mod view;
 mod walk;
 
@@ -22,3 +23,4 @@ pub use plan::{Order, PinAsk, Plan};
 pub use policy::{ChangelogPolicy, GateRule, Policy};
 pub use state::{Ended, Ending, Queue};
 pub use step::{Projected, Step};
+pub use takeover::MadeCandidate;

@@ -138,7 +138,7 @@ impl Queue {
 }
 
 /// All that a request's candidate is made of: nothing in it depends on time or on a run.
-fn candidate(id: RequestId, request: &Request, policy: &Policy) -> Option<CandidateSpec> {
+pub(crate) fn candidate(id: RequestId, request: &Request, policy: &Policy) -> Option<CandidateSpec> {
     let head = request.custody()?.head;
     let a = &request.announcement;
     let title = a.title.as_deref().map(one_line).filter(|t| !t.is_empty());

@@ -329,11 +329,6 @@ impl Queue {
         self.live.keys().copied()
     }
 
-    /// Requests whose heads are in custody already.
-    pub fn with_pinned_head(&self) -> impl Iterator<Item = RequestId> + '_ {
-        self.live.iter().filter(|(_, live)| live.custody().is_some()).map(|(id, _)| *id)
-    }
-
     /// Commits of a push whose outcome is open, for the next look at `target`.
     pub fn landing_commits(&self, target: &BranchName) -> Vec<CommitId> {
         let landing = self.targets.get(target).and_then(|t| t.landing.as_ref());

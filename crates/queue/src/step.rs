@@ -64,6 +64,7 @@ impl Queue {
             }
             Input::Freeze { target, who, why } => act.freeze(&target, who, why),
             Input::Unfreeze { target, who, why } => act.unfreeze(&target, who, why),
+            Input::Lacking { heads, candidates } => act.lacking(&heads, &candidates),
         }
         if is_look || act.has_consequences() {
             act.settle();

@@ -175,7 +175,8 @@ impl Ledger {
             | Fact::RunDropped { .. }
             | Fact::LandingEnded { .. }
             | Fact::Blocked { .. }
-            | Fact::WindowSet { .. } => Ok(()),
+            | Fact::WindowSet { .. }
+            | Fact::CandidatesLost { .. } => Ok(()),
         }
     }
 

@@ -35,7 +35,12 @@ pub(crate) async fn run(args: Args, out: Out) -> Result<Exit, CliError> {
     let mut serving: Serving = tokio::spawn({
         let shutdown = shutdown.clone();
         async move {
-            let tell = |ready: &yardmaster_daemon::Ready| drop(tell.send(ready.nats_url.clone()));
+            let mut tell = Some(tell);
+            let tell = move |stage: &yardmaster_daemon::Stage| {
+                if let (yardmaster_daemon::Stage::Ready(ready), Some(tell)) = (stage, tell.take()) {
+                    drop(tell.send(ready.nats_url.clone()));
+                }
+            };
             Box::pin(yardmaster_daemon::serve(settings, shutdown, tell)).await
         }
     });

@@ -1,6 +1,6 @@
 use std::path::PathBuf;
 
-use yardmaster_daemon::{Flags, Ready, Settings, Shutdown};
+use yardmaster_daemon::{Flags, Settings, Shutdown, Stage};
 
 use crate::error::CliError;
 use crate::exit::Exit;
@@ -56,7 +56,7 @@ pub(crate) async fn run(args: Args) -> Result<Exit, CliError> {
     yardmaster_daemon::start_logging(LOG);
     let mut signals = Signals::listen()?;
     let shutdown = Shutdown::new();
-    let serving = yardmaster_daemon::serve(settings, shutdown.clone(), |ready| eprintln!("{}", told(ready)));
+    let serving = yardmaster_daemon::serve(settings, shutdown.clone(), |stage| eprintln!("{}", told(stage)));
     tokio::pin!(serving);
     tokio::select! {
         served = &mut serving => return Ok(served.map(|()| Exit::DONE)?),
@@ -69,7 +69,11 @@ pub(crate) async fn run(args: Args) -> Result<Exit, CliError> {
     }
 }
 
-fn told(ready: &Ready) -> String {
+fn told(stage: &Stage) -> String {
+    let ready = match stage {
+        Stage::StandingBy(why) => return format!("standing by: {why}"),
+        Stage::Ready(ready) => ready,
+    };
     let targets: Vec<&str> = ready.targets.iter().map(|t| t.as_str()).collect();
     format!(
         "ready nats={} remote={} targets={} slots={}",
