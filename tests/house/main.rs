@@ -13,6 +13,7 @@ mod depend;
 mod flood;
 mod frozen;
 mod landing;
+mod large;
 mod power_loss;
 mod push;
 mod python;

@@ -8,6 +8,8 @@ use crate::{GitError, Mirror};
 
 /// The most paths that are listed of one change.
 pub const MAX_FILES: usize = 1_000;
+/// The most that these may take together, in bytes as JSON: they stand in one fact.
+const MAX_LISTED_BYTES: usize = 256 * 1024;
 /// Beyond so many files, lines are counted without looking for renames.
 const MAX_RENAME_FILES: usize = 1_000;
 /// Beyond so many files, lines are not counted at all.
@@ -58,7 +60,19 @@ pub(crate) fn between(repo: &Repository, from: Oid, to: Oid) -> Result<Changes, 
     }
     let files = u32::try_from(paths.len()).unwrap_or(u32::MAX);
     let lines = lines(&mut diff, paths.len())?;
-    Ok(Changes { files: paths.into_iter().take(MAX_FILES).collect(), size: ChangeSize { lines, files } })
+    let files_shown = listed(paths, MAX_FILES, MAX_LISTED_BYTES);
+    Ok(Changes { files: files_shown, size: ChangeSize { lines, files } })
+}
+
+/// The first paths, at most so many and of so many bytes, escaped.
+pub(crate) fn listed(paths: impl IntoIterator<Item = String>, most: usize, most_bytes: usize) -> Vec<String> {
+    let mut left = most_bytes;
+    let fits = |path: &String| {
+        let escaped: usize = path.chars().map(|c| if c.is_ascii_control() { 6 } else { c.len_utf8() }).sum();
+        let quotes = path.bytes().filter(|b| b"\"\\".contains(b)).count();
+        left.checked_sub(escaped + quotes + 3).inspect(|fewer| left = *fewer).is_some()
+    };
+    paths.into_iter().take(most).take_while(fits).collect()
 }
 
 fn lines(diff: &mut Diff<'_>, files: usize) -> Result<u64, GitError> {

@@ -2,14 +2,14 @@ use std::collections::BTreeMap;
 use std::sync::PoisonError;
 
 use git2::{ErrorCode, Oid, Repository};
-use yardmaster_protocol::{BranchName, CommitId, Movement, PROJECT_FILE, Sighting};
+use yardmaster_protocol::{BranchName, CommitId, MAX_PROJECT_BYTES, Movement, PROJECT_FILE, Sighting};
 
 use crate::git::Extent;
 use crate::objects::{commit_id, contains, oid, tree_id};
 use crate::{GitError, Mirror};
 
 /// The largest project file that is read.
-const MAX_PROJECT_FILE: usize = 256 * 1024;
+const MAX_PROJECT_FILE: usize = MAX_PROJECT_BYTES;
 /// The most commits that are listed of what a target lost.
 const MAX_LOST: usize = 20_000;
 const TARGETS: &str = "refs/yardmaster/targets/";
@@ -200,7 +200,7 @@ fn project_file(repo: &Repository, tree: &git2::Tree<'_>) -> Result<Option<Strin
     }
     let (size, _) = repo.odb()?.read_header(entry.id())?;
     if size > MAX_PROJECT_FILE {
-        return unreadable("is larger than 256 KiB");
+        return unreadable("is larger than 64 KiB");
     }
     match String::from_utf8(repo.find_blob(entry.id())?.content().to_vec()) {
         Ok(text) => Ok(Some(text)),

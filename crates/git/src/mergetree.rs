@@ -3,10 +3,13 @@ use std::collections::BTreeSet;
 use git2::Oid;
 
 use crate::GitError;
+use crate::changes::listed;
 use crate::git::{Git, cut};
 
 /// The most paths of a conflict that are told.
 const MAX_PATHS: usize = 100;
+/// The most that they may take, in bytes as JSON: they are told in several places of one fact.
+const MAX_PATH_BYTES: usize = 8 * 1024;
 /// The most of git's words about a conflict that are told, in bytes.
 const MAX_DETAIL: usize = 2_000;
 
@@ -56,7 +59,7 @@ fn conflict(fields: &[&[u8]]) -> MergeTree {
             detail.push('\n');
         }
     }
-    let paths = paths.into_iter().filter(|p| !p.is_empty()).take(MAX_PATHS).collect();
+    let paths = listed(paths.into_iter().filter(|p| !p.is_empty()), MAX_PATHS, MAX_PATH_BYTES);
     MergeTree::Conflict { paths, detail: cut(detail.trim_end(), MAX_DETAIL) }
 }
 

@@ -12,6 +12,10 @@ pub const PROJECT_FILE: &str = ".yardmaster.toml";
 pub const DEFAULT_STEP_TIMEOUT_MS: u64 = 30 * 60 * 1_000;
 /// The most steps that a gate may have.
 pub const MAX_STEPS: usize = 64;
+/// The longest project file, in bytes: its gate stands in facts and in jobs, each one message.
+pub const MAX_PROJECT_BYTES: usize = 64 * 1024;
+/// A mistake is told with its line, whatever its length; cut after so many characters.
+const MAX_MISTAKE: usize = 1_000;
 
 /// What must be green before a candidate lands: steps, one after the other.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -107,6 +111,16 @@ impl Project {
     /// # Errors
     /// What is wrong, with line and column where the text itself is broken.
     pub fn parse(text: &str) -> Result<Project, GateError> {
+        if text.len() > MAX_PROJECT_BYTES {
+            return Err(GateError(format!(
+                "{} bytes are too many; at most {MAX_PROJECT_BYTES}: move what is long into scripts",
+                text.len()
+            )));
+        }
+        Project::read(text).map_err(|GateError(why)| GateError(why.chars().take(MAX_MISTAKE).collect()))
+    }
+
+    fn read(text: &str) -> Result<Project, GateError> {
         let parsed: ProjectText =
             toml::from_str(text).map_err(|e| GateError(e.to_string().trim_end().to_owned()))?;
         Ok(Project { gate: parsed.gate.map(GateText::gate).transpose()? })
@@ -189,6 +203,20 @@ mod tests {
         assert_eq!((gate.steps[1].name.as_str(), gate.steps[1].timeout_ms), ("step-2", 90_000));
         assert_ne!(gate.id(), Gate::command("make test").id());
         assert_eq!(Gate::default().id().as_str(), "none");
+    }
+
+    /// What is told and what is run has to fit into one message, escaped.
+    #[test]
+    fn long_project_files_and_long_mistakes_are_cut() {
+        let longest = format!("[gate]\nrun = '{}'", "\u{7f}".repeat(MAX_PROJECT_BYTES - 15));
+        assert!(Project::parse(&longest).is_err_and(|e| e.to_string().len() < 8 * 1024));
+        let printable = longest.replace('\u{7f}', "x");
+        let gate = Project::parse(&printable).expect("parses").gate.expect("has a gate");
+        assert!(serde_json::to_vec(&gate).is_ok_and(|json| json.len() < 400 * 1024));
+        let over = format!("{printable}\n");
+        assert!(Project::parse(&over).is_err_and(|e| e.to_string().contains("too many")));
+        let mistake = "é".repeat(30_000);
+        assert!(Project::parse(&mistake).is_err_and(|e| e.to_string().len() < 8 * 1024));
     }
 
     #[test]

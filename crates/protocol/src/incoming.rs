@@ -8,6 +8,8 @@ use crate::{AgentName, BadId, BranchName, CommitId, Refusal, RequestId, Requirem
 /// The largest message that is looked at, in bytes.
 pub const MAX_PAYLOAD_BYTES: usize = 64 * 1024;
 const MAX_LIST: usize = 2_000;
+/// Each is looked up again whenever something changes.
+const MAX_NEEDS: usize = 64;
 const MAX_TEXT: usize = 4_096;
 /// Of unknown fields. Records, snapshots and events wrap them in some levels more, and every JSON reader stops
 /// somewhere, ours at 128: what is taken here must be readable there.
@@ -203,10 +205,10 @@ impl Info {
             requirement: self.required("requirement")?,
             commit: self.commit()?,
             target: self.id("target")?,
-            files_changed: self.list("files_changed")?,
-            systems_touched: self.list("systems_touched")?.unwrap_or_default(),
+            files_changed: self.list("files_changed", MAX_LIST)?,
+            systems_touched: self.list("systems_touched", MAX_LIST)?.unwrap_or_default(),
             priority: self.priority()?,
-            depends_on: self.list("depends_on")?.unwrap_or_default(),
+            depends_on: self.list("depends_on", MAX_NEEDS)?.unwrap_or_default(),
             title: self.text("title")?,
             intent: self.text("intent")?,
             extra: self.extra()?,
@@ -263,14 +265,14 @@ impl Info {
         self.id("commit")
     }
 
-    fn list(&mut self, name: &str) -> Result<Option<Vec<String>>, Refusal> {
+    fn list(&mut self, name: &str, most: usize) -> Result<Option<Vec<String>>, Refusal> {
         let items = match self.take(name) {
             None => return Ok(None),
             Some(Value::Array(items)) => items,
             Some(other) => return Err(wrong(name, "a list of strings", &other)),
         };
-        if items.len() > MAX_LIST {
-            return Err(bad(name, format!("{} entries are too many; at most {MAX_LIST}", items.len())));
+        if items.len() > most {
+            return Err(bad(name, format!("{} entries are too many; at most {most}", items.len())));
         }
         let text = |item: Value| match item {
             Value::String(text) => Ok(text),

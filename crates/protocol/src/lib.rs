@@ -20,7 +20,9 @@ pub use event::{
     Notice,
 };
 pub use fact::{Entry, Fact, Landing, Projected};
-pub use gate::{DEFAULT_STEP_TIMEOUT_MS, Gate, GateError, MAX_STEPS, PROJECT_FILE, Project, Step};
+pub use gate::{
+    DEFAULT_STEP_TIMEOUT_MS, Gate, GateError, MAX_PROJECT_BYTES, MAX_STEPS, PROJECT_FILE, Project, Step,
+};
 pub use ids::{
     AgentName, BadId, BranchName, CommitId, GateId, IntakeSeq, JournalPosition, ObjectId, RequestId,
     Requirement, RunId, TreeId,

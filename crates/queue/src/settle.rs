@@ -14,6 +14,8 @@ use crate::walk::{Place, Standing, Walk};
 /// Places in the stack for each one that may be tested: those that only wait (for a conflict, a
 /// suspicion) take none of the window.
 const PLACES_PER_WINDOW: usize = 8;
+/// Reasons to wait that are told of one request: a fact has to fit into a record.
+const MAX_BLOCKERS: usize = 20;
 
 impl Act<'_> {
     /// Draws every conclusion that the state allows, until there is none left.
@@ -267,7 +269,8 @@ impl Act<'_> {
             .iter()
             .filter(|r| self.queue.live.get(r).is_some_and(|r| r.is_waiting()));
         changed.extend(waiting.map(|r| (*r, self.queue.blockers_of_dependent(*r, &tangled))));
-        for (request, blockers) in changed {
+        for (request, mut blockers) in changed {
+            blockers.truncate(MAX_BLOCKERS);
             if self.queue.live.get(&request).is_some_and(|r| r.blockers != blockers) {
                 self.emit(Fact::Blocked { request, blockers });
             }

@@ -93,7 +93,7 @@ impl Twins {
                 .map_err(|e| TestCaseError::fail(format!("an event cannot be read: {e}")))?;
             prop_assert_eq!(&heard, &event.event);
         }
-        prop_assert!(self.lived.pending() <= MAX_PENDING);
+        prop_assert!(self.lived.pending() <= self.policy.max_pending);
         Ok(step)
     }
 
@@ -189,6 +189,38 @@ fn history(seeds: &[u64], bind: bool, seen: &Seen) -> Result<(), TestCaseError> 
         }
     }
     twins.compare()
+}
+
+/// Requests that share their requirement make each name that is needed stand for many.
+#[test]
+fn a_request_that_needs_many_is_told_why_it_waits_in_one_record() {
+    let announce = |n: usize, needs: &[&str]| {
+        let info = serde_json::json!({"agent": "roy", "branch": format!("b{n}"), "requirement": if n < 100 { "R" } else { "S" }, "depends_on": needs});
+        let payload =
+            serde_json::json!({"type": "ready_to_merge", "merge_info": info}).to_string().into_bytes();
+        Hostile { subject: "roy".to_owned(), payload }
+    };
+    let mut twins = Twins::new(false).unwrap();
+    twins.policy.max_pending = 100;
+    for n in 0..98 {
+        assert_eq!(twins.message(announce(n, &[])).unwrap(), "announced");
+    }
+    let names: Vec<String> = (0..64).map(|n| format!("{n}-{}", "x".repeat(800))).collect();
+    let unknown: Vec<&str> = names.iter().map(String::as_str).collect();
+    assert_eq!(twins.message(announce(100, &unknown)).unwrap(), "announced");
+    assert_eq!(twins.message(announce(101, &["R"; 64])).unwrap(), "announced");
+    for request in 1..=100 {
+        let found = Inspection::Pinned {
+            head: commit(request),
+            merge_base: commit(0),
+            size: ChangeSize { lines: 1, files: 1 },
+            files: Vec::new(),
+            contained: false,
+        };
+        twins.input(Input::Inspected(vec![(RequestId(request), found)])).unwrap();
+    }
+    twins.compare().unwrap();
+    assert_eq!(twins.message(announce(102, &["R"; 65])).unwrap(), "BadValue");
 }
 
 #[test]

@@ -72,7 +72,7 @@ fn the_project_file_is_read_and_one_that_cannot_be_read_is_not_taken_for_none() 
     world.commit("too large");
     world.push("main");
     let text = mirror.look(&main(), None, &[]).expect("a sighting").project_file.expect("some text");
-    assert!(text.contains("256 KiB") && yardmaster_protocol::Project::parse(&text).is_err());
+    assert!(text.contains("64 KiB") && yardmaster_protocol::Project::parse(&text).is_err());
 }
 
 #[test]
