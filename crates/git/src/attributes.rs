@@ -76,4 +76,17 @@ mod tests {
             assert!(MergeRules::parse(text.as_bytes()).may_concern(b"anything"), "{text}");
         }
     }
+
+    proptest::proptest! {
+        /// A file of rules may hold anything; a rule for exactly this name is never overlooked.
+        #[test]
+        fn no_file_of_rules_panics_or_hides_a_rule(
+            noise in proptest::collection::vec(proptest::prelude::any::<u8>(), 0..300),
+            name in "[a-z]{1,8}",
+        ) {
+            let rule = format!("\n{name} merge=union\n");
+            let text = [noise.as_slice(), rule.as_bytes()].concat();
+            assert!(MergeRules::parse(&text).may_concern(name.as_bytes()));
+        }
+    }
 }

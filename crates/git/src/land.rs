@@ -161,6 +161,24 @@ mod tests {
         read_push(&done, "cut off")
     }
 
+    proptest::proptest! {
+        /// Words of a remote may be anything: only a line that says so is taken for a landing or a refusal.
+        #[test]
+        fn no_words_of_a_remote_panic_or_pass_for_a_landing(
+            lines in proptest::collection::vec("[ +*=!-]?\\t?[^\\n]{0,30}\\t?(\\[(remote )?rejected\\])?[^\\n]{0,20}", 0..6),
+            stderr in "\\PC{0,50}\nremote:[^\\n]{0,3000}",
+        ) {
+            match read(&lines.join("\n"), &stderr) {
+                Pushed::Taken => {
+                    let taken = |l: &String| l.starts_with([' ', '+', '*', '=']) && l.matches('\t').count() >= 2;
+                    assert!(lines.iter().any(taken), "{lines:?}");
+                }
+                Pushed::Declined(why) | Pushed::Unclear(why) => assert!(why.len() <= MAX_WHY + 8),
+                Pushed::Stale => assert!(lines.iter().any(|l| l.contains("[rejected]")), "{lines:?}"),
+            }
+        }
+    }
+
     #[test]
     fn porcelain_lines_are_told_apart() {
         let line = |flag: &str, summary: &str| format!("To x\n{flag}\ta:refs/heads/b\t{summary}\nDone\n");

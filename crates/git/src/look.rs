@@ -5,6 +5,7 @@ use git2::{ErrorCode, Oid, Repository};
 use yardmaster_protocol::{BranchName, CommitId, MAX_PROJECT_BYTES, Movement, PROJECT_FILE, Sighting};
 
 use crate::git::Extent;
+use crate::mergetree::parse_oid;
 use crate::objects::{commit_id, contains, oid, tree_id};
 use crate::{GitError, Mirror};
 
@@ -121,7 +122,7 @@ impl Mirror {
         let text = String::from_utf8_lossy(&done.stdout);
         let line = |line: &str| {
             let (id, name) = line.split_once('\t')?;
-            Some((name.strip_prefix("refs/heads/")?.to_owned(), Oid::from_str(id).ok()?))
+            Some((name.strip_prefix("refs/heads/")?.to_owned(), parse_oid(id.as_bytes()).ok()?))
         };
         Ok(text.lines().filter_map(line).collect())
     }

@@ -86,6 +86,53 @@ pub(crate) fn merge_trees(git: &Git, pairs: &[(Oid, Oid)]) -> Result<Vec<Option<
     Ok(answers)
 }
 
-fn parse_oid(text: &[u8]) -> Result<Oid, GitError> {
+/// The library would fill up with zeros what was cut off.
+pub(crate) fn parse_oid(text: &[u8]) -> Result<Oid, GitError> {
+    if text.len() != 40 {
+        return Err(GitError::Command { command: "git".into(), why: "it printed no whole object id".into() });
+    }
     Ok(Oid::from_str(&String::from_utf8_lossy(text))?)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::collection::vec;
+    use proptest::prelude::any;
+
+    use super::*;
+
+    proptest::proptest! {
+        /// Whatever git prints about a conflict, what is kept of it is bounded and never empty text.
+        #[test]
+        fn no_words_about_a_conflict_panic_or_grow(
+            fields in vec(proptest::prop_oneof![
+                vec(any::<u8>(), 0..40),
+                proptest::strategy::Just(Vec::new()),
+                proptest::strategy::Just(b"CONFLICT (contents)".to_vec()),
+                proptest::strategy::Just(b"18446744073709551615".to_vec()),
+                proptest::strategy::Just(b"2".to_vec()),
+                proptest::strategy::Just(b"100644 0123 1\tdir/".repeat(300)),
+            ], 0..200),
+        ) {
+            let fields: Vec<&[u8]> = fields.iter().map(Vec::as_slice).collect();
+            let MergeTree::Conflict { paths, detail } = conflict(&fields) else { panic!("it is a conflict") };
+            assert!(paths.len() <= MAX_PATHS && paths.iter().map(String::len).sum::<usize>() <= MAX_PATH_BYTES);
+            assert!(paths.iter().all(|p| !p.is_empty()) && detail.len() <= MAX_DETAIL + 8);
+        }
+
+        #[test]
+        fn only_ids_are_taken_for_ids(text in vec(any::<u8>(), 0..60)) {
+            if let Ok(oid) = parse_oid(&text) {
+                assert_eq!(oid.to_string().as_bytes(), text.to_ascii_lowercase());
+            }
+        }
+    }
+
+    #[test]
+    fn an_id_that_is_cut_off_is_none() {
+        assert!(parse_oid(b"0123456789abcdef0123456789abcdef01234567").is_ok());
+        for cut in [&b""[..], b"0123", b"0123456789abcdef0123456789abcdef0123456"] {
+            assert!(parse_oid(cut).is_err(), "{cut:?}");
+        }
+    }
 }

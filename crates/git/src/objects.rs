@@ -117,3 +117,33 @@ pub(crate) fn merge_bases(repo: &Repository, a: Oid, b: Oid) -> Result<Vec<Oid>,
         Err(e) => Err(e.into()),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    proptest::proptest! {
+        /// Trees come from strangers: each is read as it stands, or is none.
+        #[test]
+        fn a_tree_is_read_as_it_stands_or_not_at_all(
+            whole in proptest::collection::vec(("[1-7][0-7]{4,5}", "[^\\x00]{1,12}", [0_u8; 20].map(|_| proptest::prelude::any::<u8>())), 0..8),
+            cut in 0_usize..400,
+            noise in proptest::collection::vec(proptest::prelude::any::<u8>(), 0..200),
+        ) {
+            let mut raw = Vec::new();
+            for (mode, name, id) in &whole {
+                raw.extend(format!("{mode} {name}\0").bytes());
+                raw.extend(id);
+            }
+            let read = parse_tree(&raw).expect("a whole tree");
+            assert_eq!(read.len(), whole.len());
+            for (entry, (mode, name, id)) in read.iter().zip(&whole) {
+                assert_eq!(format!("{:o}", entry.mode), *mode);
+                assert_eq!((entry.name, entry.id.as_bytes()), (name.as_bytes(), &id[..]));
+            }
+            let shorter = parse_tree(raw.get(..cut).unwrap_or(&raw));
+            assert!(shorter.is_err() || shorter.is_ok_and(|entries| entries.len() <= whole.len()));
+            let _ = parse_tree(&noise);
+        }
+    }
+}
