@@ -49,7 +49,9 @@ impl Flood {
         let mut daemon = Daemon::start(&args, &[("YARDMASTER_LOG", "warn")]);
         daemon.ready().await;
         let nats = async_nats::connect(&server.url).await.expect("connected");
-        Flood { js: jetstream::new(nats), remote, daemon, _server: server, _dir: dir }
+        let mut js = jetstream::new(nats);
+        js.set_timeout(STUCK);
+        Flood { js, remote, daemon, _server: server, _dir: dir }
     }
 
     /// Sends the messages of the seeds below `count`, some of them twice, and the honest ones in between. Each
