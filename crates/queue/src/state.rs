@@ -11,8 +11,8 @@ use crate::policy::{GateRule, Policy};
 
 /// Ended requests that are remembered, to recognise what comes again and to answer questions.
 pub(crate) const ENDED_KEPT: usize = 10_000;
-/// Message sequences that are remembered as answered.
-const TAKEN_KEPT: usize = 50_000;
+/// Spans of message sequences that are remembered as answered; more than a server leaves holes between.
+const SPANS_KEPT: usize = 50_000;
 /// Verdicts that are remembered per target.
 pub(crate) const VERDICTS_KEPT: usize = 4_096;
 
@@ -39,26 +39,52 @@ pub(crate) struct Counts {
 }
 
 /// Messages that have been answered, by stream sequence.
+///
+/// Kept as spans: their number depends on those that are not answered, of which a server delivers only so many at a
+/// time, and not on those that were answered since. A late one is never taken for an answered one.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Taken {
     /// Everything up to here counts as answered.
     floor: u64,
+    /// As older snapshots have them, one by one.
+    #[serde(default, skip_serializing)]
     above: BTreeSet<IntakeSeq>,
+    /// First and last of each span, with at least one between two that is not answered.
+    #[serde(default)]
+    spans: BTreeMap<u64, u64>,
 }
 
 impl Taken {
     pub(crate) fn contains(&self, seq: IntakeSeq) -> bool {
-        seq.0 <= self.floor || self.above.contains(&seq)
+        let before = self.spans.range(..=seq.0).next_back();
+        seq.0 <= self.floor || before.is_some_and(|(_, last)| seq.0 <= *last)
     }
 
     pub(crate) fn insert(&mut self, seq: IntakeSeq) {
-        if !self.contains(seq) {
-            self.above.insert(seq);
+        if self.contains(seq) {
+            return;
         }
-        while self.above.contains(&IntakeSeq(self.floor + 1)) || self.above.len() > TAKEN_KEPT {
-            let Some(lowest) = self.above.pop_first() else { break };
-            self.floor = self.floor.max(lowest.0);
+        let (mut first, mut last) = (seq.0, seq.0);
+        if let Some((start, end)) = self.spans.range(..seq.0).next_back().map(|(s, e)| (*s, *e))
+            && end.checked_add(1) == Some(seq.0)
+        {
+            self.spans.remove(&start);
+            first = start;
         }
+        if let Some(end) = seq.0.checked_add(1).and_then(|next| self.spans.remove(&next)) {
+            last = end;
+        }
+        self.spans.insert(first, last);
+        while let Some((start, end)) = self.spans.first_key_value().map(|(s, e)| (*s, *e))
+            && (start == self.floor.saturating_add(1) || self.spans.len() > SPANS_KEPT)
+        {
+            self.spans.remove(&start);
+            self.floor = end;
+        }
+    }
+
+    fn read_older(&mut self) {
+        std::mem::take(&mut self.above).into_iter().for_each(|seq| self.insert(seq));
     }
 }
 
@@ -310,6 +336,7 @@ impl Queue {
     /// When the bytes are no state of this version.
     pub fn from_snapshot(bytes: &[u8]) -> Result<Queue, serde_json::Error> {
         let mut queue: Queue = serde_json::from_slice(bytes)?;
+        queue.taken.read_older();
         queue.build_index();
         Ok(queue)
     }
@@ -477,5 +504,21 @@ mod pairs {
         D: Deserializer<'de>,
     {
         Ok(Vec::<(K, V)>::deserialize(deserializer)?.into_iter().collect())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_an_older_snapshot_says_is_answered_stays_so() {
+        let older = br#"{"floor": 3, "above": [4, 5, 9]}"#;
+        let mut taken: Taken = serde_json::from_slice(older).expect("it is read");
+        taken.read_older();
+        let answered: Vec<u64> = (0..12).filter(|seq| taken.contains(IntakeSeq(*seq))).collect();
+        assert_eq!(answered, [0, 1, 2, 3, 4, 5, 9]);
+        let written = serde_json::to_vec(&taken).expect("it is written");
+        assert_eq!(serde_json::from_slice::<Taken>(&written).ok(), Some(taken));
     }
 }

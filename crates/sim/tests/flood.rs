@@ -223,6 +223,35 @@ fn a_request_that_needs_many_is_told_why_it_waits_in_one_record() {
     assert_eq!(twins.message(announce(102, &["R"; 65])).unwrap(), "BadValue");
 }
 
+/// What was delivered to a connection that is gone comes after everything that came since.
+#[test]
+fn a_message_that_comes_late_is_not_taken_for_one_that_was_answered() {
+    let mut queue = Queue::new();
+    let policy = policy(false);
+    let mut deliver = |seq: u64| {
+        let intake = IntakeSeq(seq);
+        let subject = "work.integration.roy".to_owned();
+        let payload = b"nonsense".to_vec();
+        let published = Millis(seq);
+        let step = queue.step(
+            published,
+            &policy,
+            Input::Message { intake, subject, published, traceparent: None, payload },
+        );
+        (step.entry.facts.len(), queue.is_answered(intake))
+    };
+    for seq in (2..=60_000).chain([60_002]) {
+        assert_eq!(deliver(seq), (1, true));
+    }
+    assert_eq!(deliver(1), (1, true));
+    assert_eq!(deliver(60_001), (1, true));
+    for seq in [1, 2, 30_000, 60_000, 60_001, 60_002] {
+        assert_eq!(deliver(seq), (0, true));
+    }
+    assert!(!queue.is_answered(IntakeSeq(60_003)));
+    assert!(queue.to_snapshot().unwrap().len() < 1_000);
+}
+
 #[test]
 fn whatever_is_sent_gets_one_answer_and_can_be_read_back() {
     let wanted = std::env::var("YARDMASTER_FLOOD_MESSAGES").ok().and_then(|n| n.parse().ok());
