@@ -2,6 +2,7 @@
 //! toy remote, toy gates, agents and faults in virtual time, one seed one history, every invariant
 //! checked at every step. Never linked into the product.
 
+pub mod exhaust;
 mod gate;
 mod git;
 mod hands;

@@ -1,10 +1,12 @@
-//! Runs many histories, or tells one: `yardmaster-sim --seeds 300 [--from N] [--jobs 2]`, or `--seed N`.
+//! Runs many histories, or tells one: `yardmaster-sim --seeds 300 [--from N] [--jobs 2]`, or `--seed N`;
+//! or goes through the landing protocol completely, for small bounds: `--exhaustive 1`, or `2`.
 
 use std::panic::catch_unwind;
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Instant;
 
+use yardmaster_sim::exhaust::{Case, Explored, cases, explore};
 use yardmaster_sim::{History, Outcome, Violation, run};
 
 struct Arguments {
@@ -12,21 +14,25 @@ struct Arguments {
     seeds: u64,
     jobs: u64,
     one: Option<u64>,
+    exhaustive: Option<u64>,
 }
 
 fn main() -> ExitCode {
     match arguments(std::env::args().skip(1)) {
         Err(why) => {
-            eprintln!("error: {why}\nusage: yardmaster-sim [--seeds N] [--from N] [--jobs N] | --seed N");
+            eprintln!(
+                "error: {why}\nusage: yardmaster-sim [--seeds N] [--from N] [--jobs N] | --seed N | --exhaustive 1|2"
+            );
             ExitCode::from(2)
         }
         Ok(Arguments { one: Some(seed), .. }) => tell(seed),
+        Ok(Arguments { exhaustive: Some(level), .. }) => explore_all(level),
         Ok(arguments) => run_all(&arguments),
     }
 }
 
 fn arguments(mut given: impl Iterator<Item = String>) -> Result<Arguments, String> {
-    let mut parsed = Arguments { from: 0, seeds: 300, jobs: 1, one: None };
+    let mut parsed = Arguments { from: 0, seeds: 300, jobs: 1, one: None, exhaustive: None };
     while let Some(flag) = given.next() {
         let text = given.next().ok_or_else(|| format!("{flag} needs a number"))?;
         let number: u64 = text.parse().map_err(|_| format!("{flag} needs a number, not `{text}`"))?;
@@ -35,6 +41,7 @@ fn arguments(mut given: impl Iterator<Item = String>) -> Result<Arguments, Strin
             "--from" => parsed.from = number,
             "--jobs" => parsed.jobs = number.clamp(1, 64),
             "--seed" => parsed.one = Some(number),
+            "--exhaustive" => parsed.exhaustive = Some(number),
             _ => return Err(format!("{flag} is not known here")),
         }
     }
@@ -109,5 +116,29 @@ fn run_all(arguments: &Arguments) -> ExitCode {
         total.ms as f64 / 3_600_000.0,
         arguments.seeds as f64 / seconds
     );
+    ExitCode::SUCCESS
+}
+
+/// Goes through every case of a level, until one is broken.
+fn explore_all(level: u64) -> ExitCode {
+    let started = Instant::now();
+    let mut total = Explored::default();
+    for case in cases(level) {
+        let Case { scenario, faults, sleepers, .. } = case;
+        let asleep = if sleepers { ", sleepers stay" } else { "" };
+        match explore(&case) {
+            Ok(explored) => {
+                println!("{}; {faults}{asleep}: {explored}", scenario.told());
+                total.add(&explored);
+            }
+            Err(found) => {
+                println!("{}; {faults}{asleep}: {}", scenario.told(), found.violation);
+                found.story.iter().enumerate().for_each(|(i, line)| println!("{:>4} {line}", i + 1));
+                return ExitCode::FAILURE;
+            }
+        }
+    }
+    total.took = started.elapsed();
+    println!("all of it: {total}: every invariant held");
     ExitCode::SUCCESS
 }
