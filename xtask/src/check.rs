@@ -26,7 +26,11 @@ const STEPS: &[Step] = &[
     Step { name: "tests", what: "unit and end-to-end tests on a real NATS server and real git", run: tests },
     Step { name: "doctests", what: "examples in the documentation run", run: doctests },
     Step { name: "docs", what: "documentation builds, warnings are errors", run: docs },
-    Step { name: "sim", what: "simulated histories, one a seed", run: sim },
+    Step {
+        name: "sim",
+        what: "simulated histories, one a seed; every way to land, for small bounds",
+        run: sim,
+    },
     Step { name: "unused", what: "every dependency is used (cargo-machete)", run: unused },
     Step { name: "deny", what: "licences, bans and sources of dependencies (cargo-deny)", run: deny },
 ];
@@ -165,9 +169,11 @@ fn docs(paths: &Paths, _: &Options) -> Result<(), XtaskError> {
 
 fn sim(paths: &Paths, options: &Options) -> Result<(), XtaskError> {
     let seeds = options.seeds.to_string();
-    let words =
-        ["run", "--release", "--locked", "--quiet", "--package", "yardmaster-sim", "--", "--seeds", &seeds];
-    process::run(&mut paths.cargo(&words))
+    for asked in [["--seeds", &seeds], ["--exhaustive", "1"]] {
+        let words = ["run", "--release", "--locked", "--quiet", "--package", "yardmaster-sim", "--"];
+        process::run(paths.cargo(&words).args(asked))?;
+    }
+    Ok(())
 }
 
 fn unused(paths: &Paths, _: &Options) -> Result<(), XtaskError> {
