@@ -2,6 +2,7 @@ use std::time::Duration;
 
 use serde_json::json;
 use yardmaster_bus::{Bus, BusOptions, EventStart};
+use yardmaster_tests::siege::armed_program;
 use yardmaster_tests::{House, PROJECT, announcement};
 
 const GATE: &str = "#!/bin/sh\nsleep 0.1\n[ ! -e red ]\n";
@@ -81,4 +82,79 @@ async fn a_nats_server_that_is_killed_under_load_loses_and_doubles_nothing() {
     assert_eq!(house.stop().await, Some(0));
     let ledger = house.check().await;
     assert_eq!(ledger.by_request().len(), branches.len());
+}
+
+/// Ten honest branches and one that is poison in the way that `taint` says: the daemon is started again
+/// whenever it dies, as a supervisor would, until the poison has ended. Gives how often it died.
+async fn lives_with_poison(
+    house: &mut House,
+    taint: &str,
+    ended: impl Fn(&serde_json::Value) -> bool,
+) -> u32 {
+    house.program = Some(armed_program());
+    let branches: Vec<String> = (0..10).map(|n| format!("ann/{n}")).collect();
+    for branch in branches.iter().map(String::as_str).chain(["bob/poison"]) {
+        house.branch(branch, &[(branch, "x\n")]);
+    }
+    // The streams must be there before anything can be announced.
+    house.start(&[]).await;
+    assert_eq!(house.stop().await, Some(0));
+    for branch in &branches[..5] {
+        house.announce("ann", branch).await;
+    }
+    house.announce("bob", "bob/poison").await;
+    for branch in &branches[5..] {
+        house.announce("ann", branch).await;
+    }
+    let mut deaths = 0;
+    loop {
+        let mut daemon = house.launch_with(&["--slots", "2"], &[("YARDMASTER_TAINT", taint)]);
+        tokio::select! {
+            _ = daemon.gone() => deaths += 1,
+            _ = house.events.wait_for("end of the poison", &ended) => {
+                house.daemon = Some(daemon);
+                break;
+            }
+        }
+        assert!(deaths < 8, "it dies again and again");
+    }
+    for branch in &branches {
+        assert_eq!(house.events.end_of(branch).await["type"], "merge_complete", "{branch}\n{}", house.log());
+    }
+    house.wait_until_acked().await;
+    assert_eq!(house.stop().await, Some(0));
+    house.check().await;
+    deaths
+}
+
+/// A message that kills the daemon twice is set aside with an event, and its neighbours are served.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_message_that_kills_the_daemon_is_set_aside() {
+    for how in ["abort", "panic"] {
+        let mut house = House::build().await;
+        let ended = |e: &serde_json::Value| e["type"] == "request_rejected";
+        let deaths = lives_with_poison(&mut house, &format!("message:{how}:bob/poison"), ended).await;
+        let rejected = house.events.wait_for("rejected", ended).await;
+        assert_eq!(rejected["why"]["code"], "poison", "{rejected}");
+        assert!(rejected["payload"].as_str().is_some_and(|p| p.contains("bob/poison")), "{rejected}");
+        assert_eq!(deaths, 2);
+    }
+}
+
+/// A branch whose fetch kills the daemon ends, and so does one that only makes it panic; nobody hangs.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_branch_that_kills_the_daemon_ends_and_its_neighbours_land() {
+    for (taint, most) in
+        [("pin:abort:bob/poison", 3), ("pin:panic:bob/poison", 0), ("assemble:panic:REQ-bob", 0)]
+    {
+        let mut house = House::build_with(&[("gate.sh", GATE), (".yardmaster.toml", PROJECT)]).await;
+        let ended = |e: &serde_json::Value| e["type"] == "merge_failed";
+        let deaths = lives_with_poison(&mut house, taint, ended).await;
+        let end = house.events.end_of("bob/poison").await;
+        assert_eq!(end["type"], "merge_failed", "{taint}: {end}");
+        if taint.starts_with("pin") {
+            assert_eq!((&end["cause"], &end["blame"]), (&json!("policy"), &json!("infra")), "{end}");
+        }
+        assert_eq!(deaths, most, "{taint}");
+    }
 }

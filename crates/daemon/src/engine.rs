@@ -3,8 +3,8 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc;
 use tokio::time::{MissedTickBehavior, interval, interval_at};
-use yardmaster_bus::{AppendError, Bus, Journal, ReportAck};
-use yardmaster_failpoint::{Point, hit};
+use yardmaster_bus::{AppendError, Bus, Delivery, Journal, ReportAck};
+use yardmaster_failpoint::{Point, hit, taint};
 use yardmaster_git::Mirror;
 use yardmaster_protocol::{BranchName, Fact, LandOutcome, Project, RequestId, StatusReply};
 use yardmaster_queue::{Input, Policy, Queue, Step};
@@ -14,6 +14,7 @@ use crate::clock;
 use crate::custody::Lacking;
 use crate::hands::Hands;
 use crate::happening::Happening;
+use crate::in_hand::InHand;
 use crate::intake::Unanswered;
 use crate::outbox::Outbox;
 use crate::questions::{Question, Submissions, answer, freezing, withdrawal};
@@ -64,6 +65,7 @@ pub(crate) struct Start {
     pub(crate) remote: String,
     pub(crate) slots: u32,
     pub(crate) outbox: Outbox,
+    pub(crate) in_hand: InHand,
     pub(crate) facts_replayed: usize,
 }
 
@@ -74,7 +76,7 @@ impl Engine {
         happenings: mpsc::Receiver<Happening>,
     ) -> Engine {
         Engine {
-            hands: Hands::new(&start.bus, &start.mirror, &start.policy, sender),
+            hands: Hands::new(&start.bus, &start.mirror, &start.policy, start.in_hand, sender),
             outbox: start.outbox,
             queue: start.queue,
             policy: start.policy,
@@ -176,17 +178,8 @@ impl Engine {
         let mut inputs = Vec::new();
         match happening {
             Happening::Delivered(deliveries) => {
-                for delivery in deliveries {
-                    inputs.push(Input::Message {
-                        intake: delivery.seq,
-                        subject: delivery.subject.clone(),
-                        published: delivery.published,
-                        traceparent: delivery.traceparent.clone(),
-                        payload: delivery.payload.to_vec(),
-                    });
-                    self.unanswered.hold(delivery);
-                }
                 hit(Point::AfterDelivery);
+                return self.delivered(deliveries, steps);
             }
             Happening::Reported(reported) => {
                 hit(Point::BeforeReportTaken);
@@ -220,6 +213,26 @@ impl Engine {
         steps.extend(inputs.into_iter().map(|input| self.queue.step(now, &self.policy, input)));
     }
 
+    /// Messages are in hand while they are looked at; those that a process may have died of are looked at
+    /// alone.
+    fn delivered(&mut self, deliveries: Vec<Delivery>, steps: &mut Vec<Step>) {
+        let (suspects, plain): (Vec<_>, Vec<_>) =
+            deliveries.into_iter().partition(|d| self.hands.in_hand.suspects_message(d.seq));
+        let groups = std::iter::once(plain).chain(suspects.into_iter().map(|d| vec![d]));
+        for group in groups.filter(|g| !g.is_empty()) {
+            self.hands.in_hand.take_messages(group.iter().map(|d| d.seq).collect());
+            for delivery in group {
+                let poison = self.hands.in_hand.condemns_message(delivery.seq);
+                if !poison {
+                    taint("message", &delivery.payload);
+                }
+                let input = message(&delivery, poison);
+                self.unanswered.hold(delivery);
+                steps.push(self.queue.step(clock::now(), &self.policy, input));
+            }
+        }
+    }
+
     fn remote_report(&mut self, target: BranchName, report: RemoteReport) -> Input {
         match report {
             RemoteReport::Looked { known, found } => {
@@ -243,6 +256,7 @@ impl Engine {
     /// Append, then act, then ack.
     async fn commit(&mut self, steps: Vec<Step>) -> Result<(), ServeError> {
         let packed = Packed::new(steps);
+        self.hands.in_hand.take_messages(Vec::new());
         let mut sequences = Vec::with_capacity(packed.records.len());
         for record in &packed.records {
             hit(Point::BeforeJournalAppend);
@@ -354,6 +368,15 @@ impl Engine {
             merge_disagreements: self.mirror.disagreements(),
         }
     }
+}
+
+fn message(delivery: &Delivery, poison: bool) -> Input {
+    let (intake, subject, payload) = (delivery.seq, delivery.subject.clone(), delivery.payload.to_vec());
+    if poison {
+        return Input::Poison { intake, subject, payload };
+    }
+    let traceparent = delivery.traceparent.clone();
+    Input::Message { intake, subject, published: delivery.published, traceparent, payload }
 }
 
 fn too_late(request: RequestId) -> yardmaster_protocol::ErrorBody {

@@ -13,7 +13,9 @@ use yardmaster_protocol::{
 };
 use yardmaster_queue::{Order, PinAsk, Policy, Queue};
 
+use crate::caught;
 use crate::happening::Happening;
+use crate::in_hand::InHand;
 use crate::remote::{self, RemoteOrder};
 
 /// Announcements that come within this time of one another are fetched and ordered together,
@@ -31,6 +33,7 @@ pub(crate) struct Hands {
     bus: Bus,
     mirror: Arc<Mirror>,
     sender: mpsc::Sender<Happening>,
+    pub(crate) in_hand: InHand,
     /// Job messages of an earlier life have another epoch.
     epoch: String,
     remotes: BTreeMap<BranchName, mpsc::Sender<RemoteOrder>>,
@@ -59,6 +62,7 @@ impl Hands {
         bus: &Bus,
         mirror: &Arc<Mirror>,
         policy: &Policy,
+        in_hand: InHand,
         sender: mpsc::Sender<Happening>,
     ) -> Hands {
         let remotes = policy
@@ -70,6 +74,7 @@ impl Hands {
             bus: bus.clone(),
             mirror: Arc::clone(mirror),
             sender,
+            in_hand,
             epoch: format!("{:x}-{:x}", crate::clock::now().0, std::process::id()),
             remotes,
             looking: BTreeSet::new(),
@@ -153,8 +158,18 @@ impl Hands {
             .into_iter()
             .map(|a| yardmaster_git::PinAsk { request: a.request, branch: a.branch, commit: a.commit })
             .collect();
+        let asks = self.without_suspects(asks);
+        self.in_hand.take_pins(&target, asks.iter().map(|ask| ask.request).collect());
         let mirror = Arc::clone(&self.mirror);
-        self.in_background(move || Happening::Pinned(target, mirror.pin(&asks, tip)));
+        self.in_background(move || Happening::Pinned(target, caught::pin(&mirror, &asks, tip)));
+    }
+
+    /// What a process may have died of is served when nothing else is left, one at a time.
+    fn without_suspects(&self, asks: Vec<yardmaster_git::PinAsk>) -> Vec<yardmaster_git::PinAsk> {
+        let (mut suspects, plain): (Vec<_>, Vec<_>) =
+            asks.into_iter().partition(|ask| self.in_hand.suspects_pin(ask.request));
+        suspects.truncate(1);
+        if plain.is_empty() { suspects } else { plain }
     }
 
     fn assemble(&mut self, target: BranchName, base: CommitId, specs: Vec<CandidateSpec>) {
@@ -162,7 +177,7 @@ impl Hands {
             let mirror = Arc::clone(&self.mirror);
             self.in_background(move || {
                 hit(Point::BeforeAssemble);
-                let assembled = mirror.assemble(base, &specs);
+                let assembled = caught::assemble(&mirror, base, &specs);
                 hit(Point::AfterAssemble);
                 Happening::Assembled(target, assembled)
             });
@@ -307,6 +322,7 @@ impl Hands {
 
     pub(crate) fn pinned(&mut self, target: &BranchName, trouble: Option<&GitError>) {
         self.pinning.remove(target);
+        self.in_hand.take_pins(target, Vec::new());
         self.after("fetch announced branches", trouble);
     }
 

@@ -1,6 +1,7 @@
 //! Exists so that mind and hands meet in one place: the engine feeds the queue, journals what it
 //! says, and has git, runners and the bus carry out the plan. Nothing here decides what lands.
 
+mod caught;
 mod clock;
 mod crew;
 mod custody;
@@ -8,6 +9,7 @@ mod engine;
 mod error;
 mod hands;
 mod happening;
+mod in_hand;
 mod intake;
 mod outbox;
 mod questions;

@@ -33,13 +33,27 @@ pub(crate) fn start(
     tokio::spawn(async move {
         while let Some(order) = waiting.recv().await {
             let (mirror, at) = (Arc::clone(&mirror), target.clone());
-            let Ok(report) = spawn_blocking(move || carry_out(&mirror, &at, order)).await else { continue };
+            let panicked = silence(&order);
+            let carried_out = spawn_blocking(move || carry_out(&mirror, &at, order)).await;
+            let report = carried_out.unwrap_or_else(|why| panicked(why.to_string()));
             if reports.send(Happening::Remote(target.clone(), report)).await.is_err() {
                 return;
             }
         }
     });
     orders
+}
+
+/// What is reported of an order whose carrying out panicked: that nobody knows how it went.
+fn silence(order: &RemoteOrder) -> impl FnOnce(String) -> RemoteReport + use<> {
+    let (known, to) = match order {
+        RemoteOrder::Look { known, .. } => (*known, None),
+        RemoteOrder::Land(landing) => (None, Some(landing.to)),
+    };
+    move |why| match to {
+        Some(to) => RemoteReport::Pushed { to, outcome: LandOutcome::Unknown { why } },
+        None => RemoteReport::Looked { known, found: Err(GitError::Unreachable { why }) },
+    }
 }
 
 fn carry_out(mirror: &Mirror, target: &BranchName, order: RemoteOrder) -> RemoteReport {

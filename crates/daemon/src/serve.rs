@@ -1,3 +1,4 @@
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,12 +9,13 @@ use yardmaster_bus::server::{self, Embedded, EmbeddedOptions};
 use yardmaster_bus::{Bus, BusOptions, Journal, Leadership};
 use yardmaster_failpoint::{Point, hit};
 use yardmaster_git::{CrossCheck, GitError, GitOptions, Mirror};
-use yardmaster_protocol::{BranchName, Entry, JournalPosition, Sighting};
+use yardmaster_protocol::{BranchName, Entry, Inspection, JournalPosition, RequestId, Sighting};
 use yardmaster_queue::{GateRule, Queue};
 use yardmaster_runner::LogStore;
 
 use crate::engine::{Engine, Start, append};
 use crate::happening::{HAPPENINGS_WAITING, Happening};
+use crate::in_hand::InHand;
 use crate::outbox::{Outbox, Outgoing};
 use crate::remote::RemoteReport;
 use crate::settings::{CrossCheckSetting, Settings};
@@ -148,6 +150,16 @@ impl Place<'_> {
         for look in first_looks {
             let _ = sender.send(look).await;
         }
+        let mut in_hand = InHand::open(state.path(), settings.poison_after);
+        let arriving: BTreeMap<RequestId, BranchName> = queue.arriving();
+        in_hand.forget(|seq| queue.is_answered(seq), |request| arriving.contains_key(&request));
+        for request in in_hand.condemned_pins() {
+            if let Some(target) = arriving.get(&request).cloned() {
+                let why = "the daemon died of it again and again".to_owned();
+                let found = vec![(request, Inspection::Crashed { why })];
+                let _ = sender.send(Happening::Pinned(target, Ok(found))).await;
+            }
+        }
         if lacking != custody::Lacking::default() {
             let _ = sender.send(Happening::Lacking(lacking)).await;
         }
@@ -163,6 +175,7 @@ impl Place<'_> {
             remote: settings.remote.clone(),
             slots: settings.slots,
             outbox,
+            in_hand,
             facts_replayed,
         };
         let engine = Engine::new(start, sender.clone(), happenings);

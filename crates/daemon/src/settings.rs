@@ -54,6 +54,8 @@ pub struct Settings {
     pub ssh_command: Option<String>,
     /// Which in-memory merges git checks.
     pub cross_check: CrossCheckSetting,
+    /// What a process died of so often is given up.
+    pub poison_after: u32,
     /// How the queue is run.
     pub policy: Policy,
     /// Tell the commands of this user where an embedded server is.
@@ -106,6 +108,7 @@ struct Raw {
     runner: RawRunner,
     state: RawState,
     queue: RawQueue,
+    intake: RawIntake,
     git: RawGit,
     auth: RawAuth,
     changelog: RawChangelog,
@@ -165,6 +168,12 @@ struct RawQueue {
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
+struct RawIntake {
+    poison_after: u32,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
 struct RawGit {
     cross_check: String,
 }
@@ -203,6 +212,8 @@ ageing = "30m"
 max_pending = 20000
 max_pending_per_agent = 256
 max_lost_runs = 3
+[intake]
+poison_after = 2
 [git]
 cross_check = "all"
 [auth]
@@ -341,6 +352,7 @@ impl Raw {
             state_dir: self.state.dir,
             ssh_command: self.repo.ssh_command,
             cross_check,
+            poison_after: self.intake.poison_after.max(1),
             policy: policy?,
             announce_url: true,
         })

@@ -121,6 +121,30 @@ points! {
 #[inline(always)]
 pub fn hit(_: Point) {}
 
+/// The variable that makes something poisonous: `PLACE:HOW:MARK` lets what has `MARK` in it end the process
+/// (`abort`) or panic (`panic`) at `PLACE`.
+pub const TAINT: &str = "YARDMASTER_TAINT";
+
+/// Fails here if this is what is to be poisonous.
+#[cfg(not(feature = "failpoints"))]
+#[inline(always)]
+pub fn taint(_place: &str, _what: &[u8]) {}
+
+/// Fails here if this is what is to be poisonous.
+#[cfg(feature = "failpoints")]
+pub fn taint(place: &str, what: &[u8]) {
+    let Ok(text) = std::env::var(TAINT) else { return };
+    let mut fields = text.splitn(3, ':');
+    let (at, how, mark) = (fields.next(), fields.next(), fields.next().unwrap_or_default().as_bytes());
+    if at != Some(place) || mark.is_empty() || !what.windows(mark.len()).any(|w| w == mark) {
+        return;
+    }
+    if how == Some("abort") {
+        std::process::abort();
+    }
+    panic!("poison at {place}");
+}
+
 #[cfg(feature = "failpoints")]
 pub use armed::hit;
 

@@ -41,6 +41,11 @@ pub enum Inspection {
         /// Reads well after "because ".
         why: String,
     },
+    /// The program failed on it.
+    Crashed {
+        /// What it said.
+        why: String,
+    },
 }
 
 /// Where the target went since it was last seen.

@@ -49,6 +49,22 @@ pub(crate) fn custody_lost(live: &Request) -> Failure {
     }
 }
 
+pub(crate) fn crashed(live: &Request, why: &str) -> Failure {
+    let branch = &live.announcement.branch;
+    Failure {
+        cause: Cause::Policy,
+        blame: Blame::Infra,
+        evidence: Evidence {
+            message: format!(
+                "`{branch}` cannot be taken into custody, because the daemon fails on it: {why}"
+            ),
+            announced: live.announcement.commit,
+            ..Evidence::default()
+        },
+        next: vec![format!("git log --oneline {branch}"), announce_again(live)],
+    }
+}
+
 pub(crate) fn unusable(live: &Request, why: &str) -> Failure {
     let branch = &live.announcement.branch;
     Failure {

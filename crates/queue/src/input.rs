@@ -19,6 +19,15 @@ pub enum Input {
         /// Its bytes.
         payload: Vec<u8>,
     },
+    /// A message that daemons died of: it is not looked at any more.
+    Poison {
+        /// Its sequence.
+        intake: IntakeSeq,
+        /// Its subject.
+        subject: String,
+        /// Its bytes.
+        payload: Vec<u8>,
+    },
     /// A person or program takes one request back.
     Withdraw {
         /// Which.

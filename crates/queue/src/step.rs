@@ -44,6 +44,7 @@ impl Queue {
             Input::Message { intake, subject, published, traceparent, payload } => {
                 act.message(intake, subject, published, traceparent, &payload);
             }
+            Input::Poison { intake, subject, payload } => act.poison(intake, subject, &payload),
             Input::Withdraw { request, by } => act.withdraw(request, by, None),
             Input::Inspected(found) => {
                 act.remote_answers();
@@ -138,6 +139,14 @@ impl<'a> Act<'a> {
                 Err(refusal) => self.refuse(intake, subject, refusal, payload),
             },
         }
+    }
+
+    fn poison(&mut self, intake: IntakeSeq, subject: String, payload: &[u8]) {
+        if self.queue.taken.contains(intake) || self.queue.index.arriving.contains_key(&intake) {
+            return;
+        }
+        let message = "the daemon died of this message again and again: send it in other words, and keep this one for whoever mends the daemon";
+        self.refuse(intake, subject, Refusal::new(RefusalCode::Poison, message), payload);
     }
 
     fn refuse(&mut self, intake: IntakeSeq, subject: String, refusal: Refusal, payload: &[u8]) {
@@ -239,9 +248,10 @@ impl<'a> Act<'a> {
         let announced = live.announcement.commit;
         let head = match &inspection {
             Inspection::Pinned { head, .. } => Some(*head),
-            Inspection::BranchMissing | Inspection::HeadMoved { .. } | Inspection::Unusable { .. } => {
-                announced
-            }
+            Inspection::BranchMissing
+            | Inspection::HeadMoved { .. }
+            | Inspection::Unusable { .. }
+            | Inspection::Crashed { .. } => announced,
         };
         if let Some(of) = self.known_as(request, head) {
             self.emit(Fact::Repeated { request, of });
@@ -253,6 +263,7 @@ impl<'a> Act<'a> {
             }
             Inspection::BranchMissing => self.fail(request, failure::branch_missing(live)),
             Inspection::HeadMoved { found } => self.fail(request, failure::head_changed(live, found)),
+            Inspection::Crashed { why } => self.fail(request, failure::crashed(live, &why)),
             Inspection::Unusable { why } => self.fail(request, failure::unusable(live, &why)),
         }
     }

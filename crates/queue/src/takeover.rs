@@ -1,4 +1,4 @@
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use yardmaster_protocol::{Assembly, BranchName, CandidateSpec, CommitId, Fact, RequestId};
 
@@ -23,6 +23,12 @@ impl Queue {
     /// Requests in custody, with the branch and the head that they were announced with.
     pub fn custodies(&self) -> impl Iterator<Item = (RequestId, &BranchName, CommitId)> + '_ {
         self.live.iter().filter_map(|(id, r)| Some((*id, &r.announcement.branch, r.custody()?.head)))
+    }
+
+    /// Requests whose heads are not in custody yet, with where they are to land.
+    pub fn arriving(&self) -> BTreeMap<RequestId, BranchName> {
+        let arriving = self.index.arriving.values();
+        arriving.filter_map(|id| Some((*id, self.live.get(id)?.target.clone()))).collect()
     }
 
     /// Every candidate that is assembled and may be tested or landed.
