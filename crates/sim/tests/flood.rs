@@ -2,6 +2,8 @@
 //!
 //! `YARDMASTER_FLOOD_MESSAGES=1000000 cargo test --release -p yardmaster-sim --test flood` for more.
 
+#![expect(clippy::unwrap_used, reason = "the helpers of tests")]
+
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 
@@ -103,13 +105,8 @@ impl Twins {
         let intake = IntakeSeq(self.messages);
         let subject = format!("work.integration.{subject}");
         let _ = agent_of_subject(&subject);
-        let delivered = Input::Message {
-            intake,
-            subject,
-            published: Millis(self.now),
-            traceparent: None,
-            payload: payload.clone(),
-        };
+        let delivered =
+            Input::Message { intake, subject, published: Millis(self.now), traceparent: None, payload };
         let step = self.input(delivered.clone())?;
         let answers = step.entry.facts.iter().filter_map(|fact| match fact {
             Fact::Announced { intake: of, .. } if *of == intake => Some("announced".to_owned()),

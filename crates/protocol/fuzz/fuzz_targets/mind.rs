@@ -4,8 +4,8 @@
 use arbitrary::Arbitrary;
 use libfuzzer_sys::fuzz_target;
 use yardmaster_protocol::{
-    BranchName, ChangeSize, CommitId, Entry, Gate, Inspection, IntakeSeq, Millis, Movement, ObjectId, Project,
-    RequestId, Sighting, TreeId,
+    BranchName, ChangeSize, CommitId, Entry, Gate, Inspection, IntakeSeq, Millis, Movement, ObjectId,
+    Project, RequestId, Sighting, TreeId,
 };
 use yardmaster_queue::{GateRule, Input, Policy, Queue};
 
@@ -65,15 +65,22 @@ fn input(act: Act<'_>, seq: u64, target: &BranchName) -> Input {
             sighting: Sighting {
                 tip: commit(tip),
                 tree: TreeId(commit(tip).0),
-                movement: [Movement::First, Movement::Same, Movement::Forward, Movement::Rewound, Movement::Diverged]
-                    [usize::from(how) % 5],
+                movement: [
+                    Movement::First,
+                    Movement::Same,
+                    Movement::Forward,
+                    Movement::Rewound,
+                    Movement::Diverged,
+                ][usize::from(how) % 5],
                 contains: contains.into_iter().map(commit).collect(),
                 project_file: None,
             },
             project: if how > 250 { Err("broken".to_owned()) } else { Ok(Project::default()) },
         },
         Act::Silent => Input::RemoteSilent { why: "no route".to_owned() },
-        Act::TakeBack { request } => Input::Withdraw { request: RequestId(request.into()), by: "roy".to_owned() },
+        Act::TakeBack { request } => {
+            Input::Withdraw { request: RequestId(request.into()), by: "roy".to_owned() }
+        }
     }
 }
 
