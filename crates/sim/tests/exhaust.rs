@@ -3,7 +3,8 @@
 
 use yardmaster_sim::exhaust::{Case, Faults, Flaw, Scenario, explore};
 
-const NONE: Faults = Faults { crashes: 0, takeovers: 0, foreign: 0, unclear: 0, lost_acks: 0, lost_runs: 0 };
+const NONE: Faults =
+    Faults { crashes: 0, takeovers: 0, foreign: 0, unclear: 0, lost_acks: 0, lost_runs: 0, declines: 0 };
 const CRASH: Faults = Faults { crashes: 1, ..NONE };
 const TAKEOVER: Faults = Faults { takeovers: 1, ..NONE };
 const FOREIGN: Faults = Faults { foreign: 1, ..NONE };
@@ -95,4 +96,23 @@ fn a_counterexample_is_the_shortest_story() {
 fn too_many_states_are_an_error_and_not_a_success() {
     let found = explore(&Case { most_states: 100, ..case(Scenario::Two, CRASH) });
     assert_eq!(found.expect_err("it is cut").violation.rule, "few enough states");
+}
+
+/// A limit that is known: nobody can tell a push that is gone from one that the remote still works on.
+/// When its end was not seen, the next try is declined for good, and the remote would have taken the
+/// first all the same, the request has failed and is on the target. A remote that declines the same
+/// commit every time, or one push at a time, cannot do this.
+#[test]
+fn a_remote_that_changes_its_mind_about_a_push_under_way_is_beyond_us() {
+    holds(&case(Scenario::Moody, Faults { foreign: 1, declines: 2, ..NONE }));
+    for faults in [Faults { declines: 1, ..UNCLEAR }, Faults { declines: 1, ..CRASH }] {
+        let found = explore(&case(Scenario::Moody, faults)).expect_err("it is found");
+        assert_eq!(found.violation.rule, "what ended otherwise is not on the target");
+        for told in [
+            "the remote declines a push that it would take at another time",
+            "a push without a living pusher arrives at the remote",
+        ] {
+            assert!(found.story.iter().any(|line| line == told), "{told}: {:?}", found.story);
+        }
+    }
 }

@@ -30,6 +30,12 @@ impl World {
 
     fn push(&mut self, state: &State, who: usize, order: OrderId, next: &mut Next) -> Result<(), Broken> {
         let mut after = state.clone();
+        if let Some(left) = state.left.declines.checked_sub(1) {
+            let mut declined = state.clone();
+            declined.left.declines = left;
+            say(&mut declined, who, Said::Declined);
+            next.add(Move::PushDeclined, declined);
+        }
         let said = self.arrive(&mut after, order).map_err(|v| (Move::Push, v))?;
         let Some(left) = state.left.unclear.checked_sub(1) else {
             say(&mut after, who, said);

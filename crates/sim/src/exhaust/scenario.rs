@@ -24,6 +24,8 @@ pub enum Scenario {
     Withdrawn,
     /// A hook of the remote keeps the second out.
     Declined,
+    /// One change, and a remote of which nobody knows what it will decline.
+    Moody,
 }
 
 /// How a change may end.
@@ -63,7 +65,7 @@ const OPEN: Fate = Fate { may_land: true, may_fail: false, may_be_withdrawn: tru
 
 impl Scenario {
     /// Every one.
-    pub const ALL: [Scenario; 7] = [
+    pub const ALL: [Scenario; 8] = [
         Scenario::One,
         Scenario::Two,
         Scenario::SecondRed,
@@ -71,6 +73,7 @@ impl Scenario {
         Scenario::Conflict,
         Scenario::Withdrawn,
         Scenario::Declined,
+        Scenario::Moody,
     ];
 
     /// One line about it.
@@ -83,12 +86,14 @@ impl Scenario {
             Scenario::Conflict => "in conflict",
             Scenario::Withdrawn => "one is withdrawn",
             Scenario::Declined => "a hook declines one",
+            Scenario::Moody => "a hook that changes its mind",
         }
     }
 
     fn fates(self) -> Vec<Fate> {
         match self {
             Scenario::One => vec![LANDS],
+            Scenario::Moody => vec![EITHER],
             Scenario::Two => vec![LANDS, LANDS],
             Scenario::SecondRed | Scenario::Declined => vec![LANDS, FAILS],
             Scenario::RedTogether | Scenario::Conflict => vec![EITHER, EITHER],
@@ -110,8 +115,12 @@ impl Scenario {
         match self {
             Scenario::SecondRed => drop(rules.red.insert("B".to_owned())),
             Scenario::RedTogether => drop(rules.together.insert(("A".to_owned(), "B".to_owned()))),
-            Scenario::One | Scenario::Two | Scenario::Conflict | Scenario::Withdrawn | Scenario::Declined => {
-            }
+            Scenario::One
+            | Scenario::Moody
+            | Scenario::Two
+            | Scenario::Conflict
+            | Scenario::Withdrawn
+            | Scenario::Declined => {}
         }
         let mut heads = Vec::new();
         let mut messages = Vec::new();

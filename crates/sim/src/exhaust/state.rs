@@ -47,6 +47,8 @@ pub struct Faults {
     pub lost_acks: u8,
     /// Runs that end without a verdict.
     pub lost_runs: u8,
+    /// Pushes that the remote declines though it would take them at another time.
+    pub declines: u8,
 }
 
 /// A process that serves, or the place where one may be started.
@@ -127,11 +129,11 @@ pub(super) enum News {
 
 impl fmt::Display for Faults {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Faults { crashes, takeovers, foreign, unclear, lost_acks, lost_runs } = self;
+        let Faults { crashes, takeovers, foreign, unclear, lost_acks, lost_runs, declines } = self;
         write!(
             f,
             "{crashes} crashes, {takeovers} takeovers, {foreign} foreign pushes, {unclear} lost answers, \
-             {lost_acks} lost acks, {lost_runs} lost runs"
+             {lost_acks} lost acks, {lost_runs} lost runs, {declines} declined pushes"
         )
     }
 }

@@ -31,6 +31,7 @@ pub(super) enum Move {
     Push,
     PushUnanswered,
     PushAstray,
+    PushDeclined,
     ReadBack,
     ReadBackLost,
     Stray,
@@ -60,6 +61,7 @@ impl Move {
             | Move::LookLost
             | Move::PushUnanswered
             | Move::PushAstray
+            | Move::PushDeclined
             | Move::ReadBackLost
             | Move::Stray
             | Move::Foreign => false,
@@ -88,6 +90,7 @@ impl fmt::Display for Move {
             Move::Push => "a push arrives at the remote",
             Move::PushUnanswered => "a push arrives at the remote, its answer is lost",
             Move::PushAstray => "a push is cut off; it may arrive later",
+            Move::PushDeclined => "the remote declines a push that it would take at another time",
             Move::ReadBack => "the remote is read back after the push",
             Move::ReadBackLost => "the remote does not answer after the push",
             Move::Stray => "a push without a living pusher arrives at the remote",
