@@ -108,7 +108,7 @@ async fn jobs(bus: &Bus) -> Outcome {
     for n in 0..JOBS {
         let job = GateJob {
             run: RunId::new(format!("run-{n}"))?,
-            request: RequestId(1),
+            request: Some(RequestId(1)),
             target: yardmaster_protocol::BranchName::new("main")?,
             candidate: CommitId(ObjectId([1; 20])),
             tree: TreeId(ObjectId([2; 20])),

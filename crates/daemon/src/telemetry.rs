@@ -73,6 +73,13 @@ pub(crate) fn tell(fact: &Fact) {
         Fact::CandidatesLost { commits } => {
             tracing::warn!(commits = commits.len(), "candidates of another daemon are made again");
         }
+        Fact::BaseTesting { target, run, commit, attempt, .. } => {
+            tracing::info!(%target, %run, %commit, attempt, "testing the tip");
+        }
+        Fact::TargetRed { target, commit, why, .. } => {
+            tracing::warn!(%target, %commit, why, "the target is red");
+        }
+        Fact::TargetGreen { target, commit } => tracing::info!(%target, %commit, "the target is green again"),
         Fact::Stacked { .. } | Fact::Assembled { .. } => {}
     }
 }

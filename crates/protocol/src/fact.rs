@@ -248,6 +248,39 @@ pub enum Fact {
         /// Their commits.
         commits: Vec<CommitId>,
     },
+    /// A run of the target's own tip was asked for.
+    BaseTesting {
+        /// Which branch.
+        target: BranchName,
+        /// The run.
+        run: RunId,
+        /// The tip.
+        commit: CommitId,
+        /// Its tree.
+        tree: TreeId,
+        /// From 1.
+        attempt: u32,
+        /// What is run.
+        gate: Gate,
+    },
+    /// The gate says no to the target's own tip.
+    TargetRed {
+        /// Which branch.
+        target: BranchName,
+        /// The tip.
+        commit: CommitId,
+        /// The run that shows it.
+        run: RunId,
+        /// What is red, as a sentence.
+        why: String,
+    },
+    /// The target was red, and the gate says yes to its tip now.
+    TargetGreen {
+        /// Which branch.
+        target: BranchName,
+        /// The tip.
+        commit: CommitId,
+    },
 }
 
 /// An event and where it comes from.

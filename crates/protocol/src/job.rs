@@ -8,15 +8,16 @@ use crate::{BranchName, CommitId, Gate, Millis, RequestId, RunId, TreeId};
 pub struct GateJob {
     /// The run's id, new for every attempt.
     pub run: RunId,
-    /// Whose candidate it is.
-    pub request: RequestId,
+    /// Whose candidate it is; none: the target's own tip is tested.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub request: Option<RequestId>,
     /// Where it would land.
     pub target: BranchName,
     /// The commit to check out.
     pub candidate: CommitId,
     /// Its tree: what the verdict will be about.
     pub tree: TreeId,
-    /// What it was assembled on.
+    /// What it was assembled on; of a tip: itself.
     pub base: CommitId,
     /// From 1.
     pub attempt: u32,

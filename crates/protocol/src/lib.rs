@@ -38,7 +38,7 @@ pub use report::{
 pub use schema::schemas;
 pub use service::{
     ErrorBody, ErrorReply, FreezeReply, FreezeRequest, LogReply, LogRequest, Pressure, QueueReply,
-    RequestRow, RequestView, ServiceErrorCode, StatusReply, SubmitReply, TargetView, WithdrawReply,
+    RequestRow, RequestView, ServiceErrorCode, StatusReply, SubmitReply, TargetView, TipHealth, WithdrawReply,
     WithdrawRequest,
 };
 pub use subject::{

@@ -187,6 +187,27 @@ pub struct TargetView {
     pub testing: u32,
     /// Why nothing can land now; none when it can.
     pub hold: Option<String>,
+    /// What the gate says of the tip itself.
+    #[serde(default)]
+    pub tip_health: TipHealth,
+    /// In a sentence, with the run to read; none while there is nothing to say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tip_note: Option<String>,
+}
+
+/// What the gate says of a target's own tip.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum TipHealth {
+    /// There is no verdict, or nobody asks for one.
+    #[default]
+    Unknown,
+    /// A run of it is under way.
+    Testing,
+    /// It passes.
+    Green,
+    /// It does not.
+    Red,
 }
 
 /// Answer to `queue`.

@@ -120,6 +120,19 @@ impl Queue {
                 self.candidates_lost(commits);
                 None
             }
+            Fact::BaseTesting { target, .. } => {
+                self.base_testing(target, fact);
+                None
+            }
+            Fact::TargetRed { target, commit, why, .. } => {
+                self.target(target).told_red = Some(*commit);
+                Some(Caused::notice(at, EventBody::TargetRed, why.clone(), "gate"))
+            }
+            Fact::TargetGreen { target, commit } => {
+                self.target(target).told_red = None;
+                let why = format!("`{target}` is green again at {}", commit.short());
+                Some(Caused::notice(at, EventBody::TargetGreen, why, "gate"))
+            }
         }
     }
 
@@ -208,7 +221,7 @@ impl Queue {
         target.runs.insert(
             run.clone(),
             Run {
-                request: id,
+                request: Some(id),
                 candidate: *candidate,
                 tree: *tree,
                 base: *base,
@@ -228,6 +241,24 @@ impl Queue {
                 attempt: *attempt,
             },
         )
+    }
+
+    fn base_testing(&mut self, name: &BranchName, fact: &Fact) {
+        let Fact::BaseTesting { run, commit, tree, attempt, gate, .. } = fact else { return };
+        let target = self.target(name);
+        target.asked += 1;
+        target.runs.insert(
+            run.clone(),
+            Run {
+                request: None,
+                candidate: *commit,
+                tree: *tree,
+                base: *commit,
+                gate: gate.clone(),
+                gate_id: gate.id(),
+                attempt: *attempt,
+            },
+        );
     }
 
     fn run_ended(&mut self, id: &RunId, outcome: &RunOutcome, ms: u64, at: Millis) {

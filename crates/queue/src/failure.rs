@@ -1,5 +1,6 @@
 use yardmaster_protocol::{Blame, BranchName, Cause, CommitId, Evidence, Failure, RunOutcome};
 
+use crate::health::what_is_red;
 use crate::state::{Request, Verdict};
 
 pub(crate) fn branch_missing(live: &Request) -> Failure {
@@ -106,28 +107,18 @@ pub(crate) fn conflict(
 }
 
 pub(crate) fn gate_red(live: &Request, target: &BranchName, tip: CommitId, verdict: &Verdict) -> Failure {
-    let (cause, message, step, exit_code, log_tail) = match &verdict.outcome {
-        RunOutcome::TimedOut { step, limit_ms, log_tail } => (
-            Cause::GateTimeout,
-            format!("step `{step}` did not end within {} s", limit_ms / 1_000),
-            Some(step.clone()),
-            None,
-            Some(log_tail.clone()),
-        ),
-        RunOutcome::Red { step, exit_code, log_tail } => (
-            Cause::GateRed,
-            match exit_code {
-                Some(code) => format!("step `{step}` ended with {code}"),
-                None => format!("step `{step}` was ended by a signal"),
-            },
-            Some(step.clone()),
-            *exit_code,
-            Some(log_tail.clone()),
-        ),
+    let (cause, step, exit_code, log_tail) = match &verdict.outcome {
+        RunOutcome::TimedOut { step, log_tail, .. } => {
+            (Cause::GateTimeout, Some(step.clone()), None, Some(log_tail.clone()))
+        }
+        RunOutcome::Red { step, exit_code, log_tail } => {
+            (Cause::GateRed, Some(step.clone()), *exit_code, Some(log_tail.clone()))
+        }
         RunOutcome::Green | RunOutcome::Cancelled | RunOutcome::Lost { .. } => {
-            (Cause::GateRed, "the gate did not pass".to_owned(), None, None, None)
+            (Cause::GateRed, None, None, None)
         }
     };
+    let message = what_is_red(&verdict.outcome);
     let mut next = vec![format!("yardmaster logs {}", verdict.run)];
     next.extend(merge_target(live, target));
     if let Some(step) = &step {
@@ -149,6 +140,22 @@ pub(crate) fn gate_red(live: &Request, target: &BranchName, tip: CommitId, verdi
         },
         next,
     }
+}
+
+/// Red on top of a tip that nobody could test: whose fault it is stays open.
+pub(crate) fn base_untestable(
+    live: &Request,
+    target: &BranchName,
+    tip: CommitId,
+    verdict: &Verdict,
+) -> Failure {
+    let mut failure = gate_red(live, target, tip, verdict);
+    failure.blame = Blame::Infra;
+    failure
+        .evidence
+        .message
+        .push_str("; whether that is red without it is not known, since all runs of it were lost");
+    failure
 }
 
 pub(crate) fn runs_lost(live: &Request, verdict: &Verdict) -> Failure {

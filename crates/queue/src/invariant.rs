@@ -33,8 +33,8 @@ impl Queue {
                     return Err(format!("{id} is being pushed to {name} but is not in its stack"));
                 }
             }
-            if let Some(run) = target.runs.values().find(|r| r.gate.steps.is_empty()) {
-                return Err(format!("a run of {} was asked for with nothing to run", run.request));
+            if let Some((run, _)) = target.runs.iter().find(|(_, r)| r.gate.steps.is_empty()) {
+                return Err(format!("{run} was asked for with nothing to run"));
             }
         }
         match self.live.last_key_value() {

@@ -6,6 +6,7 @@ mod apply;
 mod depend;
 mod failure;
 mod freeze;
+mod health;
 mod input;
 mod invariant;
 mod order;
@@ -20,7 +21,7 @@ mod walk;
 
 pub use input::Input;
 pub use plan::{Order, PinAsk, Plan};
-pub use policy::{ChangelogPolicy, GateRule, Policy};
+pub use policy::{BaseRed, ChangelogPolicy, GateRule, Policy};
 pub use state::{Ended, Ending, Queue};
 pub use step::{Projected, Step};
 pub use takeover::MadeCandidate;

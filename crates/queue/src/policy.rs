@@ -29,6 +29,23 @@ pub struct Policy {
     pub bind_agent_to_subject: bool,
     /// Keep a changelog in the merge commits.
     pub changelog: Option<ChangelogPolicy>,
+    /// What a red tip means for requests.
+    #[serde(default)]
+    pub base_red: BaseRed,
+}
+
+/// What it means for requests that the target's own tip is red.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum BaseRed {
+    /// Who is red in a step that the tip does not pass either is not blamed, but waits until the target moves;
+    /// who is green lands.
+    #[default]
+    Differential,
+    /// Nothing is tested and nothing lands until somebody else moves the target.
+    Block,
+    /// The tip is never tested: who is red on top of it is blamed.
+    Ignore,
 }
 
 /// Where the gate's definition comes from.
@@ -69,6 +86,7 @@ impl Policy {
             max_lost_runs: 3,
             bind_agent_to_subject: false,
             changelog: None,
+            base_red: BaseRed::default(),
         }
     }
 

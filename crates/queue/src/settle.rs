@@ -7,6 +7,8 @@ use yardmaster_protocol::{
 
 use crate::depend::Need;
 use crate::failure;
+use crate::health::Fault;
+use crate::policy::{BaseRed, Policy};
 use crate::state::Queue;
 use crate::step::Act;
 use crate::walk::{Place, Standing, Walk};
@@ -29,6 +31,7 @@ impl Act<'_> {
                 self.fill_stack(name);
                 self.start_landing(name);
                 self.match_runs(name);
+                self.tell_health(name);
             }
             if self.facts_so_far() == before {
                 break;
@@ -107,7 +110,12 @@ impl Act<'_> {
                 }
                 Standing::Red { tree } if place.is_settled() => {
                     let verdict = target.verdicts.get(&(tree, walk.gate_id.clone()))?;
-                    failure::gate_red(live, name, walk.tip, verdict)
+                    let gate = target.gate(self.policy).ok()?;
+                    match target.fault(&gate, &walk.gate_id, self.policy, verdict) {
+                        Fault::Own => failure::gate_red(live, name, walk.tip, verdict),
+                        Fault::NobodyKnows => failure::base_untestable(live, name, walk.tip, verdict),
+                        Fault::Open | Fault::Base => return None,
+                    }
                 }
                 Standing::GivenUp { tree } if place.is_settled() => {
                     let verdict = target.verdicts.get(&(tree, walk.gate_id.clone()))?;
@@ -118,7 +126,8 @@ impl Act<'_> {
                 | Standing::Green { .. }
                 | Standing::Red { .. }
                 | Standing::GivenUp { .. }
-                | Standing::Without(_) => return None,
+                | Standing::Without(_)
+                | Standing::Excused => return None,
             };
             Some((place.request, failure))
         })
@@ -127,6 +136,9 @@ impl Act<'_> {
     /// Gives free places of the window to the best waiting requests.
     fn fill_stack(&mut self, name: &BranchName) {
         let Some(target) = self.queue.targets.get(name) else { return };
+        if self.is_closed(name) {
+            return;
+        }
         let window = target.window(self.policy) as usize;
         while let Some(walk) = self.walk(name) {
             let carrying = walk.places.iter().filter(|p| p.carries()).count();
@@ -197,7 +209,7 @@ impl Act<'_> {
             run: verdict.map(|v| v.run.clone()),
             gate,
             seconds: verdict.map_or(0.0, |v| f64::from(u32::try_from(v.ms).unwrap_or(u32::MAX)) / 1_000.0),
-            reused: verdict.is_some_and(|v| v.request != request || v.candidate != commit),
+            reused: verdict.is_some_and(|v| v.request != Some(request) || v.candidate != commit),
         }
     }
 
@@ -218,10 +230,13 @@ impl Act<'_> {
     fn match_runs(&mut self, name: &BranchName) {
         let Some(target) = self.queue.targets.get(name) else { return };
         let Some(walk) = self.walk(name) else { return };
+        let of_tip = |tree: TreeId| self.policy.base_red != BaseRed::Ignore && target.tree == Some(tree);
         let useless: Vec<RunId> = target
             .runs
             .iter()
-            .filter(|(_, run)| run.gate_id != walk.gate_id || !walk.may_need(run.request, run.tree))
+            .filter(|(_, run)| {
+                run.gate_id != walk.gate_id || !(of_tip(run.tree) || walk.may_need(run.request, run.tree))
+            })
             .map(|(id, _)| id.clone())
             .collect();
         useless.into_iter().for_each(|run| self.emit(Fact::RunDropped { run }));
@@ -231,6 +246,7 @@ impl Act<'_> {
                 self.test(name, place, commit, tree);
             }
         }
+        self.test_tip(name, &walk);
     }
 
     fn test(&mut self, name: &BranchName, place: &Place, candidate: CommitId, tree: TreeId) {
@@ -256,11 +272,12 @@ impl Act<'_> {
             let walk = self.walk(&name);
             for place in walk.iter().flat_map(|w| &w.places) {
                 if !self.queue.is_being_probed(&name, walk.as_ref(), place) {
-                    let mut blockers = self.queue.blockers_in_stack(&name, place, &tangled);
+                    let mut blockers = self.queue.blockers_in_stack(&name, place, &tangled, self.policy);
                     blockers.extend(self.queue.hold_blocker(&name, place.request));
                     changed.push((place.request, blockers));
                 }
             }
+            changed.extend(self.waits_for_the_tip(&name));
         }
         let waiting = self
             .queue
@@ -268,7 +285,11 @@ impl Act<'_> {
             .dependents
             .iter()
             .filter(|r| self.queue.live.get(r).is_some_and(|r| r.is_waiting()));
-        changed.extend(waiting.map(|r| (*r, self.queue.blockers_of_dependent(*r, &tangled))));
+        let told: BTreeSet<RequestId> = changed.iter().map(|(r, _)| *r).collect();
+        let waiting = waiting.filter(|r| !told.contains(r));
+        let dependents: Vec<_> =
+            waiting.map(|r| (*r, self.queue.blockers_of_dependent(*r, &tangled))).collect();
+        changed.extend(dependents);
         for (request, mut blockers) in changed {
             blockers.truncate(MAX_BLOCKERS);
             if self.queue.live.get(&request).is_some_and(|r| r.blockers != blockers) {
@@ -281,15 +302,16 @@ impl Act<'_> {
 impl Walk {
     /// Whether a run of `tree` for `request` can still be of use. Where the stack is not assembled
     /// yet nobody knows, and the run goes on.
-    fn may_need(&self, request: RequestId, tree: TreeId) -> bool {
+    fn may_need(&self, request: Option<RequestId>, tree: TreeId) -> bool {
         self.places.iter().any(|p| match p.standing {
             Standing::Untested { tree: wanted, .. } => wanted == tree,
-            Standing::Unassembled => p.request == request,
+            Standing::Unassembled => Some(p.request) == request,
             Standing::Green { .. }
             | Standing::Conflict
             | Standing::Red { .. }
             | Standing::GivenUp { .. }
-            | Standing::Without(_) => false,
+            | Standing::Without(_)
+            | Standing::Excused => false,
         })
     }
 }
@@ -308,8 +330,10 @@ impl Queue {
         name: &BranchName,
         place: &Place,
         tangled: &BTreeSet<RequestId>,
+        policy: &Policy,
     ) -> Vec<Blocker> {
         match &place.standing {
+            Standing::Excused => self.red_tip_blockers(name, policy),
             Standing::Without(_) => self.blockers_of_dependent(place.request, tangled),
             _ if place.is_settled() => Vec::new(),
             Standing::Conflict => self.conflict_blockers(name, place),

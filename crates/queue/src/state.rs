@@ -217,6 +217,9 @@ pub(crate) struct Target {
     /// Nothing lands and nothing is failed.
     #[serde(default)]
     pub(crate) frozen: Option<Frozen>,
+    /// The tip that was last told to be red, until a green one is told.
+    #[serde(default)]
+    pub(crate) told_red: Option<CommitId>,
 }
 
 impl Default for Target {
@@ -234,6 +237,7 @@ impl Default for Target {
             landing: None,
             one_at_a_time: false,
             frozen: None,
+            told_red: None,
         }
     }
 }
@@ -274,8 +278,8 @@ pub(crate) struct Verdict {
     /// Green, Red or TimedOut; Lost only counts.
     pub(crate) outcome: RunOutcome,
     pub(crate) run: RunId,
-    /// Whose candidate was tested.
-    pub(crate) request: RequestId,
+    /// Whose candidate was tested; none: the target's own tip.
+    pub(crate) request: Option<RequestId>,
     pub(crate) candidate: CommitId,
     pub(crate) ms: u64,
     pub(crate) at: Millis,
@@ -286,7 +290,8 @@ pub(crate) struct Verdict {
 /// A run that was asked for and has not ended.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Run {
-    pub(crate) request: RequestId,
+    /// None: the target's own tip.
+    pub(crate) request: Option<RequestId>,
     pub(crate) candidate: CommitId,
     pub(crate) tree: TreeId,
     pub(crate) base: CommitId,

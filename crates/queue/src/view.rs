@@ -38,6 +38,7 @@ impl Queue {
         let pending = |name: &BranchName| self.live.values().filter(|r| r.target == *name).count();
         let view = |name: &BranchName| {
             let target = self.targets.get(name);
+            let (tip_health, tip_note) = self.tip_health(name, policy);
             TargetView {
                 target: name.clone(),
                 tip: target.and_then(|t| t.tip),
@@ -45,6 +46,8 @@ impl Queue {
                 pending: count(pending(name)),
                 testing: count(target.map_or(0, |t| t.runs.len())),
                 hold: self.hold(name, policy),
+                tip_health,
+                tip_note,
             }
         };
         policy.targets.iter().map(view).collect()
@@ -111,10 +114,10 @@ impl Queue {
         walk: Option<&Walk>,
     ) -> (Option<yardmaster_protocol::CommitId>, Option<RunId>) {
         let Some(target) = self.targets.get(&live.target) else { return (None, None) };
-        if let Some((run, asked)) = target.runs.iter().find(|(_, r)| r.request == id) {
+        if let Some((run, asked)) = target.runs.iter().find(|(_, r)| r.request == Some(id)) {
             return (Some(asked.candidate), Some(run.clone()));
         }
-        let verdict = target.verdicts.values().filter(|v| v.request == id).max_by_key(|v| v.at);
+        let verdict = target.verdicts.values().filter(|v| v.request == Some(id)).max_by_key(|v| v.at);
         let candidate = walk.and_then(|w| w.place(id)).and_then(|p| match p.standing {
             Standing::Untested { commit, .. } | Standing::Green { commit, .. } => Some(commit),
             _ => None,
@@ -151,7 +154,11 @@ impl Queue {
                 ("green", if ahead.is_empty() { String::new() } else { format!("waits for {ahead} to land") })
             }
             Standing::Conflict => ("blocked", format!("does not merge on top of {ahead}")),
+            Standing::Red { .. } if place.is_settled() => {
+                ("blocked", format!("red on top of `{}`, which is tested by itself now", live.target))
+            }
             Standing::Red { .. } | Standing::GivenUp { .. } => ("blocked", format!("red on top of {ahead}")),
+            Standing::Excused => ("blocked", format!("`{}` itself is red", live.target)),
             Standing::Without(other) => ("blocked", format!("depends on {other}")),
         }
     }

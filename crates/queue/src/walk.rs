@@ -1,6 +1,7 @@
 use yardmaster_protocol::{Assembly, BranchName, CommitId, GateId, RequestId, RunOutcome, TreeId};
 
 use crate::depend::Missing;
+use crate::health::Fault;
 use crate::policy::Policy;
 use crate::state::{Queue, Target};
 
@@ -40,6 +41,8 @@ pub(crate) enum Standing {
     GivenUp { tree: TreeId },
     /// What it depends on is not beneath it any more.
     Without(Missing),
+    /// The tip itself is red, and nothing shows that this one is at fault.
+    Excused,
 }
 
 impl Place {
@@ -47,15 +50,17 @@ impl Place {
     pub(crate) fn carries(&self) -> bool {
         match self.standing {
             Standing::Unassembled | Standing::Untested { .. } | Standing::Green { .. } => true,
-            Standing::Conflict | Standing::Red { .. } | Standing::GivenUp { .. } | Standing::Without(_) => {
-                false
-            }
+            Standing::Conflict
+            | Standing::Red { .. }
+            | Standing::GivenUp { .. }
+            | Standing::Without(_)
+            | Standing::Excused => false,
         }
     }
 
-    /// It waits for what it depends on, and nobody waits for it to be decided.
+    /// It waits for what it depends on or for a better tip, and nobody waits for it to be decided.
     pub(crate) fn is_apart(&self) -> bool {
-        matches!(self.standing, Standing::Without(_))
+        matches!(self.standing, Standing::Without(_) | Standing::Excused)
     }
 
     /// Nothing undecided is beneath it: what it shows is its own.
@@ -72,14 +77,24 @@ impl Queue {
         let gate = target.gate(policy).ok()?;
         let gate_id = gate.id();
         let no_gate = gate.steps.is_empty();
+        let closed = target.is_closed_by_red(&gate, &gate_id, policy);
         let mut places = Vec::with_capacity(target.stack.len());
         let (mut base, mut behind, mut known) = (tip, Vec::new(), true);
         for (i, &request) in target.stack.iter().enumerate() {
             let below = target.stack.get(..i).unwrap_or_default();
             let standing = match self.missing(request, below, &behind) {
                 Some(other) => Standing::Without(other),
+                None if closed => Standing::Excused,
                 None if !known => Standing::Unassembled,
                 None => standing(target, base, request, &gate_id, no_gate, policy),
+            };
+            let standing = match standing {
+                Standing::Red { tree } if behind.is_empty() => {
+                    let verdict = target.verdicts.get(&(tree, gate_id.clone()));
+                    let fault = verdict.map(|v| target.fault(&gate, &gate_id, policy, v));
+                    if fault == Some(Fault::Base) { Standing::Excused } else { Standing::Red { tree } }
+                }
+                other => other,
             };
             let place = Place { request, base, behind: behind.clone(), standing };
             if place.carries() {
@@ -91,7 +106,8 @@ impl Queue {
                 Standing::Conflict
                 | Standing::Red { .. }
                 | Standing::GivenUp { .. }
-                | Standing::Without(_) => {}
+                | Standing::Without(_)
+                | Standing::Excused => {}
             }
             places.push(place);
         }

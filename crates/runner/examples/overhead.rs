@@ -30,7 +30,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     for n in 0..=runs {
         let job = GateJob {
             run: RunId::new(format!("run-{n}"))?,
-            request: RequestId(1),
+            request: Some(RequestId(1)),
             target: "main".parse()?,
             candidate,
             tree: TreeId(candidate.0),

@@ -37,10 +37,15 @@ pub(crate) fn environment(
     }
     set("YARDMASTER_LANE", around.lane.to_string().as_ref());
     set(LANE_DIR_VARIABLE, around.lane_dir.as_os_str());
-    set("YARDMASTER_REQUEST", job.request.to_string().as_ref());
+    if let Some(request) = job.request {
+        set("YARDMASTER_REQUEST", request.to_string().as_ref());
+    }
     set("YARDMASTER_CANDIDATE", job.candidate.to_string().as_ref());
     set("YARDMASTER_RUN", job.run.as_str().as_ref());
     set("YARDMASTER_TARGET", job.target.as_str().as_ref());
+    if job.request.is_none() {
+        all.remove(OsStr::new("YARDMASTER_REQUEST"));
+    }
     all
 }
 

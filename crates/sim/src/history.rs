@@ -1,5 +1,5 @@
-use yardmaster_protocol::{Millis, RequestId};
-use yardmaster_queue::{Input, Queue};
+use yardmaster_protocol::{BlockerKind, Millis, RequestId};
+use yardmaster_queue::{BaseRed, Input, Queue};
 
 use crate::ledger::{End, Record};
 use crate::populate::policy;
@@ -173,8 +173,21 @@ impl World {
         Ok(outcome)
     }
 
+    /// The target itself is red, and so is the request on top of it: somebody has to push.
+    fn waits_for_the_tip(&self, queue: &Queue, id: RequestId, record: &Record) -> bool {
+        let view = queue.request(id, Millis(self.now), &self.policy);
+        let told =
+            view.is_some_and(|v| v.blockers.iter().any(|b| b.kind == BlockerKind::TargetRed && v.head.is_some()));
+        let truth = self.truth();
+        let closed = self.policy.base_red == BaseRed::Block;
+        told && self.ledger.base_is_red(&truth, record) && (closed || self.ledger.is_red_now(&truth, record))
+    }
+
     fn waits_for_a_reason(&self, queue: &Queue, id: RequestId, record: &Record) -> Result<(), Violation> {
         let branch = &record.announcement.branch;
+        if self.waits_for_the_tip(queue, id, record) {
+            return Ok(());
+        }
         let view = queue.request(id, Millis(self.now), &self.policy);
         let blockers = view.map(|v| v.blockers).unwrap_or_default();
         Violation::unless(!blockers.is_empty(), "who waits knows what for", || format!("{id} ({branch})"))?;

@@ -1,5 +1,7 @@
 use yardmaster_protocol::{Blame, Cause, CommitId, Failure, RequestId};
 
+use yardmaster_queue::BaseRed;
+
 use crate::gate::change_region;
 use crate::ledger::{End, Ledger, Record, Truth};
 use crate::violation::Violation;
@@ -12,7 +14,9 @@ impl Ledger {
         let Some(record) = self.requests.get(&request) else { return Ok(()) };
         let holds = match failure.cause {
             Cause::Conflict => self.conflicts_now(truth, record),
-            Cause::GateRed | Cause::GateTimeout => self.is_red_now(truth, record),
+            Cause::GateRed | Cause::GateTimeout => {
+                self.is_red_now(truth, record) && (!self.base_is_red(truth, record) || self.base_is_unknown(truth, record, failure.blame))
+            }
             Cause::BranchMissing => truth.missing.contains(&record.announcement.branch),
             Cause::HeadChanged => failure.evidence.found != record.announcement.commit,
             Cause::PushRefused => refused(truth, record),
@@ -33,11 +37,29 @@ impl Ledger {
         self.tip_and_head(record).is_some_and(|(tip, head)| truth.git.merge_files(tip, head).is_err())
     }
 
-    fn is_red_now(&self, truth: &Truth, record: &Record) -> bool {
+    pub(crate) fn is_red_now(&self, truth: &Truth, record: &Record) -> bool {
         let Some((tip, head)) = self.tip_and_head(record) else { return false };
         let gate = self.gate(truth.policy, &record.target);
         let merged = truth.git.merge_files(tip, head);
         merged.is_ok_and(|files| !truth.rules.is_green(&files, &gate))
+    }
+
+    /// Red without it as well: the toy gate has one step, so nothing shows that it is at fault.
+    pub(crate) fn base_is_red(&self, truth: &Truth, record: &Record) -> bool {
+        let gate = self.gate(truth.policy, &record.target);
+        let tip = self.tips.get(&record.target);
+        tip.is_some_and(|tip| !truth.rules.is_green(&truth.git.files(*tip), &gate))
+    }
+
+    fn base_is_unknown(&self, truth: &Truth, record: &Record, blame: Blame) -> bool {
+        let tree = self.tips.get(&record.target).map(|tip| truth.git.tree(*tip));
+        let lost = tree.and_then(|tree| self.lost.get(&tree)).copied().unwrap_or_default();
+        match truth.policy.base_red {
+            BaseRed::Ignore => true,
+            BaseRed::Differential | BaseRed::Block => {
+                blame == Blame::Infra && lost >= truth.policy.max_lost_runs
+            }
+        }
     }
 
     fn a_need_failed(&self, record: &Record) -> bool {

@@ -136,6 +136,12 @@ impl Ledger {
                 let before = self.runs.insert(run.clone(), (*tree, gate.id()));
                 Violation::unless(before.is_none(), "every run has an id of its own", || run.to_string())
             }
+            Fact::BaseTesting { run, tree, gate, .. } => {
+                let before = self.runs.insert(run.clone(), (*tree, gate.id()));
+                Violation::unless(before.is_none(), "every run has an id of its own", || run.to_string())
+            }
+            Fact::TargetRed { target, commit, .. } => self.tip_is(truth, target, *commit, false),
+            Fact::TargetGreen { target, commit } => self.tip_is(truth, target, *commit, true),
             Fact::RunEnded { run, outcome, .. } => {
                 self.run_ended(run, outcome);
                 Ok(())
@@ -178,6 +184,18 @@ impl Ledger {
             | Fact::WindowSet { .. }
             | Fact::CandidatesLost { .. } => Ok(()),
         }
+    }
+
+    fn tip_is(
+        &self,
+        truth: &Truth,
+        target: &BranchName,
+        tip: CommitId,
+        green: bool,
+    ) -> Result<(), Violation> {
+        let gate = self.gate(truth.policy, target);
+        let so = truth.rules.is_green(&truth.git.files(tip), &gate) == green;
+        Violation::unless(so, "what is told of a tip is so", || truth.git.name(tip))
     }
 
     fn answer(&mut self, intake: IntakeSeq) -> Result<(), Violation> {

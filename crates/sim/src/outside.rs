@@ -1,7 +1,8 @@
 use yardmaster_protocol::{BranchName, CommitId, Fact};
 use yardmaster_queue::Input;
 
-use crate::gate::{GATE_REGION, change_region};
+use crate::gate::{GATE_REGION, change_region, fix_region};
+use crate::git::Files;
 use crate::work::Act;
 use crate::world::{Happening, World};
 
@@ -43,6 +44,7 @@ impl World {
             files = merged;
         } else {
             files.insert(change_region(&name), "1".to_owned());
+            self.break_or_mend(&name, &mut files);
             if self.rng.chance(40) {
                 files.insert(format!("f{}:{}", self.rng.index(4), self.rng.index(3)), name.clone());
             }
@@ -54,6 +56,17 @@ impl World {
         self.remote.branches.insert(target.clone(), commit);
         self.tip_moved(target);
         self.tell(|_| format!("somebody pushes {name} to {target}"));
+    }
+
+    /// Now and then a push from outside makes the target red, or mends what an earlier one broke.
+    fn break_or_mend(&mut self, name: &str, files: &mut Files) {
+        if self.rng.chance(50) {
+            let broken: Vec<String> = self.rules.red.iter().filter(|n| n.starts_with('H')).cloned().collect();
+            files.extend(broken.iter().map(|name| (fix_region(name), "1".to_owned())));
+        }
+        if self.rng.chance(25) {
+            self.rules.red.insert(name.to_owned());
+        }
     }
 
     fn rewind(&mut self, target: &BranchName) {

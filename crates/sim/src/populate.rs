@@ -1,5 +1,5 @@
 use yardmaster_protocol::{AgentName, BranchName, Gate};
-use yardmaster_queue::{GateRule, Policy};
+use yardmaster_queue::{BaseRed, GateRule, Policy};
 
 use crate::gate::GATE_REGION;
 use crate::git::Files;
@@ -22,6 +22,11 @@ pub(crate) fn policy(rng: &mut Rng) -> Policy {
     policy.window_min = u32::try_from(rng.range(1, 2)).unwrap_or(1);
     policy.window_max = u32::try_from(rng.range(1, 6)).unwrap_or(1);
     policy.ageing_ms = rng.range(0, 3) * 40_000;
+    policy.base_red = match rng.index(10) {
+        0 => BaseRed::Ignore,
+        1 | 2 => BaseRed::Block,
+        _ => BaseRed::Differential,
+    };
     policy.max_pending = if rng.chance(10) { 4 } else { 1_000 };
     policy.max_pending_per_agent = if rng.chance(10) { 3 } else { 256 };
     policy

@@ -322,6 +322,10 @@ impl Teller {
         let jobs: Vec<&GateJob> =
             orders.iter().filter_map(|o| if let Order::Test(job) = o { Some(job) } else { None }).collect();
         self.match_runs(&jobs);
+        let of_tip = jobs.iter().find(|j| j.request.is_none()).map(|j| self.report(j));
+        if let Some(report) = of_tip {
+            return self.input(Input::RunEnded(report));
+        }
         for order in orders {
             let news = match order {
                 Order::Pin { tip, asks, .. } if !self.remote.silent => {
@@ -353,12 +357,13 @@ impl Teller {
             self.running.keys().filter(|run| !jobs.iter().any(|j| j.run == **run)).cloned().collect();
         let mut started = Vec::new();
         for job in jobs.iter().filter(|j| !self.running.contains_key(&j.run)) {
+            let Some(request) = job.request else { continue };
             let asked = self.journal.iter().rev().flat_map(|e| &e.facts).find_map(|f| match f {
                 Fact::Testing { run, behind, .. } if *run == job.run => Some(behind),
                 _ => None,
             });
             let on = asked.into_iter().flatten().map(&name).collect();
-            started.push((job.run.clone(), ((*job).clone(), Tested { name: name(&job.request), on })));
+            started.push((job.run.clone(), ((*job).clone(), Tested { name: name(&request), on })));
         }
         for run in gone {
             self.stopped.extend(self.running.remove(&run).map(|(_, tested)| tested.name));
@@ -401,22 +406,27 @@ impl Teller {
         self.needs_life()?;
         let found = self.running.iter().find(|(_, (_, tested))| tested.name == name);
         let (run, (job, _)) = found.ok_or_else(|| format!("{name} is not under test"))?;
+        let (run, report) = (run.clone(), self.report(job));
+        self.running.remove(&run);
+        self.input(Input::RunEnded(report));
+        self.pump()
+    }
+
+    /// How a run ends by the rules of the gate.
+    fn report(&self, job: &GateJob) -> RunReport {
         let outcome = if self.rules.is_green(&self.git.files_of(job.tree), &job.gate) {
             RunOutcome::Green
         } else {
             RunOutcome::Red { step: "gate".to_owned(), exit_code: Some(1), log_tail: "red".to_owned() }
         };
-        let report = RunReport {
-            run: run.clone(),
+        RunReport {
+            run: job.run.clone(),
             runner: "toy/1".to_owned(),
             outcome,
             started: Millis(self.now),
             ms: 1_000,
             steps: Vec::new(),
-        };
-        self.running.remove(&report.run);
-        self.input(Input::RunEnded(report));
-        self.pump()
+        }
     }
 
     fn expect(&mut self, verb: &Verb) -> Result<(), String> {

@@ -106,6 +106,10 @@ impl World {
                 files.insert(region, value.to_owned());
             }
         }
+        if self.rng.chance(15) {
+            let broken = self.rules.red.iter().filter(|n| n.starts_with('H'));
+            files.extend(broken.map(|name| (fix_region(name), value.to_owned())));
+        }
         if self.rng.chance(3) {
             files.insert(GATE_REGION.to_owned(), self.rng.range(1, 2).to_string());
         }

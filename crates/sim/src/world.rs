@@ -200,7 +200,7 @@ impl World {
         Ok(true)
     }
 
-    fn truth(&self) -> Truth<'_> {
+    pub(crate) fn truth(&self) -> Truth<'_> {
         Truth {
             git: &self.git,
             remote: &self.remote,

@@ -110,7 +110,7 @@ pub(crate) fn event(n: u64) -> Event {
 pub(crate) fn job(run: &str) -> GateJob {
     GateJob {
         run: RunId::new(run).expect("fits"),
-        request: RequestId(1),
+        request: Some(RequestId(1)),
         target: BranchName::new("main").expect("fits"),
         candidate: CommitId(ObjectId([1; 20])),
         tree: TreeId(ObjectId([2; 20])),

@@ -73,7 +73,7 @@ impl World {
         let id = |what: &str| self.git(&["rev-parse", what]);
         GateJob {
             run: RunId::new(run).unwrap(),
-            request: RequestId(12),
+            request: Some(RequestId(12)),
             target: "main".parse().unwrap(),
             candidate: id(commit).parse().unwrap(),
             tree: id(&format!("{commit}^{{tree}}")).parse().unwrap(),
