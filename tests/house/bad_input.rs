@@ -115,11 +115,26 @@ async fn a_gate_that_is_not_there_is_red_with_what_the_shell_says() {
     let mut house = House::build().await;
     house.branch("ann/one", &[("one.txt", "1\n")]);
     house.start(&["--gate", "./nope.sh"]).await;
+    let red = house.events.wait_for("target_red", |e| e["type"] == "target_red").await;
+    assert!(red["why"].as_str().is_some_and(|w| w.contains("step `gate` ended with 127")), "{red}");
+    house.announce("ann", "ann/one").await;
+    let blocked = house.events.of_type("ann/one", "blocked").await;
+    assert_eq!(blocked["blockers"][0]["kind"], "target_red", "{blocked}");
+    house.stop().await;
+}
+
+/// Who takes the gate away is told so.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_request_that_removes_the_gate_is_red_with_what_the_shell_says() {
+    let mut house = House::build().await;
+    let away = Change { branch: "ann/one", from: Some("main"), files: &[("gate.sh", None)] };
+    house.remote.commit(&away);
+    house.start(&[]).await;
     house.announce("ann", "ann/one").await;
     let event = house.events.end_of("ann/one").await;
     let evidence = &event["evidence"];
     assert_eq!((&event["cause"], &evidence["exit_code"]), (&json!("gate_red"), &json!(127)), "{event}");
-    assert!(evidence["log_tail"].as_str().is_some_and(|t| t.contains("nope.sh")), "{event}");
+    assert!(evidence["log_tail"].as_str().is_some_and(|t| t.contains("gate.sh")), "{event}");
     house.stop().await;
     house.check().await;
 }
@@ -127,7 +142,7 @@ async fn a_gate_that_is_not_there_is_red_with_what_the_shell_says() {
 /// A gate that never ends is ended, with everything that it started.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_gate_that_never_ends_is_timed_out_and_killed() {
-    let project = "[gate]\nrun = \"trap '' TERM; sleep 1000 & sleep 1001\"\ntimeout = \"300ms\"\n";
+    let project = "[gate]\nrun = \"test -e one.txt || exit 0; trap '' TERM; sleep 1000 & sleep 1001\"\ntimeout = \"300ms\"\n";
     let mut house = House::build_with(&[(".yardmaster.toml", project)]).await;
     house.branch("ann/one", &[("one.txt", "1\n")]);
     house.start(&[]).await;

@@ -227,10 +227,12 @@ async fn flags_overrule_the_environment_and_that_the_file() {
     let mut house = House::build_with(&[(".yardmaster.toml", PROJECT), ("README", "a project\n")]).await;
     house.branch("ann/one", &[("one.txt", "1\n")]);
     let file = house.dir.path().join("yardmaster.toml");
-    fs::write(&file, "[gate]\ncommand = \"exit 3\"\n[repo]\ntarget = \"nowhere\"\n").expect("written");
+    fs::write(&file, "[gate]\ncommand = \"test ! -e one.txt || exit 3\"\n[repo]\ntarget = \"nowhere\"\n")
+        .expect("written");
     let path = file.to_string_lossy().into_owned();
-    let env = [("YARDMASTER__GATE__COMMAND", "exit 4"), ("YARDMASTER__REPO__TARGET", "main")];
-    house.start_with(&["--config", &path, "--gate", "exit 5"], &env).await;
+    let env =
+        [("YARDMASTER__GATE__COMMAND", "test ! -e one.txt || exit 4"), ("YARDMASTER__REPO__TARGET", "main")];
+    house.start_with(&["--config", &path, "--gate", "test ! -e one.txt || exit 5"], &env).await;
     house.announce("ann", "ann/one").await;
     assert_eq!(house.events.end_of("ann/one").await["evidence"]["exit_code"], 5);
     house.stop().await;

@@ -17,6 +17,7 @@ mod large;
 mod power_loss;
 mod push;
 mod python;
+mod red_main;
 mod remote_away;
 mod runner_lost;
 mod schemas;

@@ -52,6 +52,7 @@ impl Teller {
     pub(crate) async fn open(story: &Story) -> Teller {
         let house = House::empty().await;
         let gate = GateKeeper::open(&house.dir.path().join("gate"));
+        gate.keep_tips();
         let there = set_up_remote(&house, &gate, story);
         let looks = story.lines.iter().any(|l| matches!(l.verb, Verb::Look | Verb::Remote { .. }));
         let poll = if looks { "100ms" } else { "10m" };
@@ -130,11 +131,13 @@ impl Teller {
                     self.answered().await;
                 }
             }
-            Verb::Hotfix { name, edits, merges } => self.hotfix(name, edits, merges.as_deref()),
+            Verb::Hotfix { name, edits, merges, mends } => {
+                self.hotfix(name, edits, merges.as_deref(), mends);
+            }
             Verb::Break { kills, arrived } => self.break_next(*kills, *arrived),
             Verb::Remote { silent } => self.remote_answers(!silent).await,
             Verb::Restart => self.restart().await,
-            Verb::Look => {}
+            Verb::Look => self.looked().await?,
             Verb::Finish(names) => {
                 for name in names {
                     self.finish(name).await?;
@@ -152,7 +155,7 @@ impl Teller {
         if change.empty {
             self.house.remote.git(&["branch", &branch, "main"]);
         } else {
-            self.commit(&branch, "main", &format!("changes/{name}"), name, &change.edits);
+            self.commit(&branch, "main", &paths(name, &change.mends), name, &change.edits);
         }
         self.heads.insert(name.clone(), vec![self.house.remote.head(&branch)]);
         self.changes.insert(name.clone(), change.clone());
@@ -163,14 +166,14 @@ impl Teller {
         let heads = self.heads.get(name).cloned().unwrap_or_default();
         let from = heads.last().cloned().unwrap_or_default();
         let called = format!("{name}'{}", heads.len() + 1);
-        self.commit(&branch, &from, &format!("changes/{name}"), &called, edits);
+        self.commit(&branch, &from, &paths(name, &[]), &called, edits);
         if fixed {
-            self.commit(&branch, &branch, &format!("fixes/{name}"), &called, &[]);
+            self.commit(&branch, &branch, &[format!("fixes/{name}")], &called, &[]);
         }
         self.heads.entry(name.to_owned()).or_default().push(self.house.remote.head(&branch));
     }
 
-    fn hotfix(&mut self, name: &str, edits: &[Edit], merges: Option<&str>) {
+    fn hotfix(&mut self, name: &str, edits: &[Edit], merges: Option<&str>, mends: &[String]) {
         let remote = &self.house.remote;
         if let Some(head) = merges.and_then(|m| self.heads.get(m)?.last()) {
             let tree = remote.git(&["merge-tree", "--write-tree", "main", head]);
@@ -179,7 +182,7 @@ impl Teller {
             let commit = remote.git(&[&who[..], &made[..]].concat());
             remote.git(&["update-ref", "refs/heads/main", &commit]);
         }
-        self.commit("main", "main", &format!("changes/{name}"), name, edits);
+        self.commit("main", "main", &paths(name, mends), name, edits);
         // A merge by hand is one push of two commits: what the story calls by one name.
         if merges.is_some() {
             let tree = self.house.remote.git(&["rev-parse", "main^{tree}"]);
@@ -192,8 +195,9 @@ impl Teller {
         self.hotfixes.insert(self.house.remote.head("main"), name.to_owned());
     }
 
-    fn commit(&self, branch: &str, from: &str, path: &str, text: &str, edits: &[Edit]) {
-        let mut files: BTreeMap<&str, String> = BTreeMap::from([(path, format!("{text}\n"))]);
+    fn commit(&self, branch: &str, from: &str, paths: &[String], text: &str, edits: &[Edit]) {
+        let mut files: BTreeMap<&str, String> =
+            paths.iter().map(|path| (path.as_str(), format!("{text}\n"))).collect();
         for edit in edits {
             let read = || self.house.remote.file(from, &edit.file).unwrap_or_default();
             let before = files.remove(edit.file.as_str()).unwrap_or_else(read);
@@ -281,16 +285,18 @@ impl Teller {
             }
         }
         let run = self.live.remove(found.ok_or_else(|| format!("{name} is not under test"))?);
-        let testing = self.testing_event(&run).await;
-        let candidate = testing["candidate"].as_str().unwrap_or_default();
+        self.judge(run);
+        self.rest().await
+    }
+
+    fn judge(&self, run: Run) {
         let mirror = yardmaster_tests::Remote::at(&self.house.state_dir().join("mirror.git"));
-        let files = mirror.git(&["ls-tree", "-r", "--name-only", candidate]);
+        let files = mirror.git(&["ls-tree", "-r", "--name-only", &run.candidate]);
         if self.is_green(&files.lines().collect()) {
             run.green();
         } else {
             run.red();
         }
-        self.rest().await
     }
 
     fn is_green(&self, files: &BTreeSet<&str>) -> bool {
@@ -323,9 +329,12 @@ impl Teller {
         branch.trim_start_matches("work/").to_owned()
     }
 
-    /// Takes note of runs that have started.
+    /// Takes note of runs that have started. Those of main itself end at once, as the rules say.
     fn adopt(&mut self) {
         self.live.extend(self.gate.take_started());
+        for run in self.gate.take_tips() {
+            self.judge(run);
+        }
     }
 
     /// Kills the daemon if a push has come to where the story wants it killed.
@@ -337,6 +346,21 @@ impl Teller {
             // Opening waits for the hook.
             tokio::task::spawn_blocking(move || fs::write(on, "x\n")).await.ok();
         }
+    }
+
+    /// Waits until the daemon knows the tip that main has.
+    async fn looked(&self) -> Result<(), String> {
+        let deadline = Instant::now() + PATIENCE;
+        while !self.dead && !self.silent {
+            if self.ask("queue").await["targets"][0]["tip"] == self.house.remote.head("main").as_str() {
+                break;
+            }
+            if Instant::now() > deadline {
+                return Err("the daemon never sees where main is".to_owned());
+            }
+            tokio::time::sleep(Duration::from_millis(15)).await;
+        }
+        Ok(())
     }
 
     /// Waits until the daemon has nothing to do but to wait: for the ends of runs, or for its remote.
@@ -471,6 +495,12 @@ fn told(event: &Value) -> String {
         }
         _ => token.to_owned(),
     }
+}
+
+/// The file of a change, and those that mend others.
+fn paths(name: &str, mends: &[String]) -> Vec<String> {
+    let fixes = mends.iter().map(|other| format!("fixes/{other}"));
+    std::iter::once(format!("changes/{name}")).chain(fixes).collect()
 }
 
 fn same(expected: &str, found: &str) -> Result<(), String> {

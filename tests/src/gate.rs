@@ -2,6 +2,7 @@ use std::fs::{File, OpenOptions};
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
 use tokio::sync::watch;
@@ -14,6 +15,14 @@ pub struct GateKeeper {
     dir: PathBuf,
     runs: Arc<Mutex<Vec<Option<Run>>>>,
     started: watch::Receiver<usize>,
+    tips: Arc<Tips>,
+}
+
+/// Runs of the target's own tip: green at once, unless somebody wants to judge them.
+#[derive(Debug, Default)]
+struct Tips {
+    kept: AtomicBool,
+    runs: Mutex<Vec<Run>>,
 }
 
 /// One run that has started.
@@ -21,8 +30,10 @@ pub struct GateKeeper {
 pub struct Run {
     /// `YARDMASTER_RUN`.
     pub id: String,
-    /// `YARDMASTER_REQUEST`.
+    /// `YARDMASTER_REQUEST`, or `tip`.
     pub request: String,
+    /// `YARDMASTER_CANDIDATE`.
+    pub candidate: String,
     verdict: File,
     dead: watch::Receiver<bool>,
 }
@@ -34,7 +45,9 @@ impl GateKeeper {
         make_pipe(&dir.join("events"));
         let runs = Arc::new(Mutex::new(Vec::new()));
         let (count, started) = watch::channel(0);
-        let keeper = GateKeeper { dir: dir.to_owned(), runs: Arc::clone(&runs), started };
+        let tips = Arc::new(Tips::default());
+        let keeper =
+            GateKeeper { dir: dir.to_owned(), runs: Arc::clone(&runs), started, tips: Arc::clone(&tips) };
         // Open for both, so that it never ends.
         let events = OpenOptions::new().read(true).write(true).open(dir.join("events")).expect("opened");
         let dir = dir.to_owned();
@@ -44,7 +57,8 @@ impl GateKeeper {
                     return;
                 }
                 let (dir, runs, count) = (dir.clone(), Arc::clone(&runs), count.clone());
-                std::thread::spawn(move || follow(&dir, &line, &runs, &count));
+                let tips = Arc::clone(&tips);
+                std::thread::spawn(move || follow(&dir, &line, &runs, &tips, &count));
             }
         });
         keeper
@@ -61,7 +75,7 @@ impl GateKeeper {
         format!(
             "#!/bin/sh\nrun='{dir}'/$YARDMASTER_RUN\nrm -f \"$run.verdict\" \"$run.alive\"\n\
              mkfifo \"$run.verdict\" \"$run.alive\" || exit 97\n\
-             echo \"$YARDMASTER_RUN $YARDMASTER_REQUEST\" > '{dir}/events'\nexec 9> \"$run.alive\"\n{before}\n\
+             echo \"$YARDMASTER_RUN ${{YARDMASTER_REQUEST:-tip}} $YARDMASTER_CANDIDATE\" > '{dir}/events'\nexec 9> \"$run.alive\"\n{before}\n\
              read -r verdict < \"$run.verdict\"\nexit \"$verdict\"\n"
         )
     }
@@ -90,12 +104,22 @@ impl GateKeeper {
             .unwrap_or_else(|_| panic!("no run of {request} has started"))
     }
 
-    /// Every run that has started and was not handed out yet.
+    /// Every run of a request that has started and was not handed out yet.
     pub fn take_started(&self) -> Vec<Run> {
         self.runs.lock().expect("nobody panics here").iter_mut().filter_map(Option::take).collect()
     }
 
-    /// How many runs have started so far, handed out or not.
+    /// From now on runs of the target's own tip wait to be judged.
+    pub fn keep_tips(&self) {
+        self.tips.kept.store(true, Ordering::SeqCst);
+    }
+
+    /// Runs of the target's own tip that wait to be judged.
+    pub fn take_tips(&self) -> Vec<Run> {
+        std::mem::take(&mut self.tips.runs.lock().expect("nobody panics here"))
+    }
+
+    /// How many runs of requests have started so far, handed out or not.
     pub fn started(&self) -> usize {
         self.runs.lock().expect("nobody panics here").len()
     }
@@ -127,15 +151,31 @@ impl Drop for GateKeeper {
 }
 
 /// Opening waits for the gate to open its end, so that the first end of file is the last process's.
-fn follow(dir: &Path, line: &str, runs: &Mutex<Vec<Option<Run>>>, count: &watch::Sender<usize>) {
-    let Some((id, request)) = line.split_once(' ') else { return };
+fn follow(dir: &Path, line: &str, runs: &Mutex<Vec<Option<Run>>>, tips: &Tips, count: &watch::Sender<usize>) {
+    let words: Vec<&str> = line.split(' ').collect();
+    let [id, request, candidate] = words[..] else { return };
     let verdict = OpenOptions::new().read(true).write(true).open(dir.join(format!("{id}.verdict")));
     let alive = File::open(dir.join(format!("{id}.alive")));
-    let (Ok(verdict), Ok(mut alive)) = (verdict, alive) else { return };
+    let (Ok(mut verdict), Ok(mut alive)) = (verdict, alive) else { return };
     let (died, dead) = watch::channel(false);
-    let run = Run { id: id.to_owned(), request: request.to_owned(), verdict, dead };
-    runs.lock().expect("nobody panics here").push(Some(run));
-    count.send_modify(|n| *n += 1);
+    if request == "tip" && !tips.kept.load(Ordering::SeqCst) {
+        let _ = verdict.write_all(b"0\n");
+        let _ = alive.read_to_end(&mut Vec::new());
+        return;
+    }
+    let run = Run {
+        id: id.to_owned(),
+        request: request.to_owned(),
+        candidate: candidate.to_owned(),
+        verdict,
+        dead,
+    };
+    if request == "tip" {
+        tips.runs.lock().expect("nobody panics here").push(run);
+    } else {
+        runs.lock().expect("nobody panics here").push(Some(run));
+        count.send_modify(|n| *n += 1);
+    }
     let _ = alive.read_to_end(&mut Vec::new());
     died.send_replace(true);
 }

@@ -102,6 +102,19 @@ fn the_daemon_in_a_few_lines() {
 }
 
 #[test]
+fn a_red_target_says_what_is_red_and_where_to_read() {
+    let status: StatusReply = read(
+        r#"{"version":"0.1.0","uptime_s":60,"remote":"/srv/project.git","slots":4,
+        "targets":[{"target":"main","tip":"1a2b3c4d5e6f708192a3b4c5d6e7f8091a2b3c4d","window":4,"pending":2,"testing":0,"hold":null,
+        "tip_health":"red","tip_note":"`main` itself is red at 1a2b3c4d5e: step `unit` ended with 1 (`yardmaster logs base-1a2b3c4d5e-0f1e2d3c4b5a-7`)"}],
+        "journal":12,"landed":3,"failed":0,"merge_disagreements":0}"#,
+    );
+    let lines = status::told(&status, WIDTH);
+    no_wider(&lines);
+    insta::assert_snapshot!(picture(&lines));
+}
+
+#[test]
 fn a_failure_says_why_and_what_to_do() {
     let lines = wait::told(&failed(), WIDTH);
     no_wider(&lines);

@@ -6,7 +6,7 @@ use config::builder::DefaultState;
 use config::{Config, ConfigBuilder, ConfigError, Environment, File, FileFormat};
 use serde::Deserialize;
 use yardmaster_protocol::{BranchName, Gate, Requirement, parse_duration_ms};
-use yardmaster_queue::{ChangelogPolicy, GateRule, Policy};
+use yardmaster_queue::{BaseRed, ChangelogPolicy, GateRule, Policy};
 
 /// The file that is read when none is named.
 const DEFAULT_FILE: &str = "yardmaster.toml";
@@ -164,6 +164,7 @@ struct RawQueue {
     max_pending: usize,
     max_pending_per_agent: usize,
     max_lost_runs: u32,
+    base_red: String,
 }
 
 #[derive(Debug, Deserialize)]
@@ -212,6 +213,7 @@ ageing = "30m"
 max_pending = 20000
 max_pending_per_agent = 256
 max_lost_runs = 3
+base_red = "differential"
 [intake]
 poison_after = 2
 [git]
@@ -371,6 +373,7 @@ impl Raw {
         let gate = gate(&self.gate, problems);
         let ageing = duration("queue.ageing", &self.queue.ageing, problems);
         let kept = if self.changelog.enabled { changelog(&self.changelog, problems) } else { None };
+        let base_red = base_red(&self.queue.base_red, problems);
         let mut policy = Policy::new(target?);
         policy.targets.extend(others.into_iter().collect::<BTreeSet<_>>());
         policy.gate = gate;
@@ -385,6 +388,7 @@ impl Raw {
         policy.max_lost_runs = self.queue.max_lost_runs.max(1);
         policy.bind_agent_to_subject = self.auth.bind_agent_to_subject;
         policy.changelog = kept;
+        policy.base_red = base_red;
         Some(policy)
     }
 }
@@ -436,6 +440,20 @@ fn changelog(raw: &RawChangelog, problems: &mut Vec<String>) -> Option<Changelog
         return None;
     }
     Some(ChangelogPolicy { path: raw.path.clone(), template: raw.template.clone() })
+}
+
+fn base_red(text: &str, problems: &mut Vec<String>) -> BaseRed {
+    match text {
+        "differential" => BaseRed::Differential,
+        "block" => BaseRed::Block,
+        "ignore" => BaseRed::Ignore,
+        other => {
+            problems.push(format!(
+                "`queue.base_red` is `{other}`, but must be \"differential\", \"block\" or \"ignore\""
+            ));
+            BaseRed::default()
+        }
+    }
 }
 
 fn cross_check(text: &str, problems: &mut Vec<String>) -> CrossCheckSetting {

@@ -216,3 +216,80 @@ impl Queue {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use yardmaster_protocol::{Millis, ObjectId, Step, TreeId};
+
+    use super::*;
+
+    fn gate() -> Gate {
+        let step = |name: &str| {
+            let name = name.to_owned();
+            Step { name, run: "true".to_owned(), timeout_ms: 1_000, env: std::collections::BTreeMap::new() }
+        };
+        Gate { steps: ["lint", "build", "unit"].map(step).to_vec() }
+    }
+
+    fn verdict(outcome: RunOutcome, lost: u32) -> Verdict {
+        Verdict {
+            outcome,
+            run: RunId::new("run-1").unwrap_or_else(|e| unreachable!("{e}")),
+            request: None,
+            candidate: CommitId(ObjectId([1; 20])),
+            ms: 1,
+            at: Millis(1),
+            lost,
+        }
+    }
+
+    fn red(step: &str) -> RunOutcome {
+        RunOutcome::Red { step: step.to_owned(), exit_code: Some(1), log_tail: String::new() }
+    }
+
+    fn late(step: &str) -> RunOutcome {
+        RunOutcome::TimedOut { step: step.to_owned(), limit_ms: 1_000, log_tail: String::new() }
+    }
+
+    fn lost() -> RunOutcome {
+        RunOutcome::Lost { why: "no disk".to_owned() }
+    }
+
+    fn fault_on(tip: Option<Verdict>, candidate: RunOutcome, base_red: BaseRed) -> Fault {
+        let (gate, tree) = (gate(), TreeId(ObjectId([7; 20])));
+        let mut policy = Policy::new(BranchName::new("main").unwrap_or_else(|e| unreachable!("{e}")));
+        (policy.base_red, policy.max_lost_runs) = (base_red, 3);
+        let mut target = Target { tree: Some(tree), ..Target::default() };
+        target.verdicts.extend(tip.map(|verdict| ((tree, gate.id()), verdict)));
+        target.fault(&gate, &gate.id(), &policy, &verdict(candidate, 0))
+    }
+
+    /// Only a step that the tip is known to pass shows that a candidate is at fault.
+    #[test]
+    fn who_fails_where_the_tip_fails_or_later_is_not_to_blame() {
+        for (tip, candidate, fault) in [
+            (red("build"), red("lint"), Fault::Own),
+            (red("build"), late("lint"), Fault::Own),
+            (red("build"), red("build"), Fault::Base),
+            (red("build"), red("unit"), Fault::Base),
+            (late("build"), red("build"), Fault::Base),
+            (late("unit"), red("build"), Fault::Own),
+            (red("a step of long ago"), red("lint"), Fault::Base),
+            (RunOutcome::Green, red("lint"), Fault::Own),
+        ] {
+            let found = fault_on(Some(verdict(tip.clone(), 0)), candidate.clone(), BaseRed::Differential);
+            assert_eq!(found, fault, "{candidate:?} on {tip:?}");
+        }
+    }
+
+    #[test]
+    fn without_a_verdict_of_the_tip_nobody_is_blamed_before_it_has_been_tried_often_enough() {
+        let fault = |tip, base_red| fault_on(tip, red("lint"), base_red);
+        assert_eq!(fault(None, BaseRed::Differential), Fault::Open);
+        assert_eq!(fault(Some(verdict(lost(), 2)), BaseRed::Block), Fault::Open);
+        assert_eq!(fault(Some(verdict(RunOutcome::Cancelled, 1)), BaseRed::Differential), Fault::Open);
+        assert_eq!(fault(Some(verdict(lost(), 3)), BaseRed::Differential), Fault::NobodyKnows);
+        assert_eq!(fault(None, BaseRed::Ignore), Fault::Own);
+        assert_eq!(fault(Some(verdict(red("lint"), 0)), BaseRed::Ignore), Fault::Own);
+    }
+}

@@ -176,8 +176,8 @@ impl World {
     /// The target itself is red, and so is the request on top of it: somebody has to push.
     fn waits_for_the_tip(&self, queue: &Queue, id: RequestId, record: &Record) -> bool {
         let view = queue.request(id, Millis(self.now), &self.policy);
-        let told =
-            view.is_some_and(|v| v.blockers.iter().any(|b| b.kind == BlockerKind::TargetRed && v.head.is_some()));
+        let told = view
+            .is_some_and(|v| v.blockers.iter().any(|b| b.kind == BlockerKind::TargetRed && v.head.is_some()));
         let truth = self.truth();
         let closed = self.policy.base_red == BaseRed::Block;
         told && self.ledger.base_is_red(&truth, record) && (closed || self.ledger.is_red_now(&truth, record))

@@ -15,7 +15,9 @@ impl Ledger {
         let holds = match failure.cause {
             Cause::Conflict => self.conflicts_now(truth, record),
             Cause::GateRed | Cause::GateTimeout => {
-                self.is_red_now(truth, record) && (!self.base_is_red(truth, record) || self.base_is_unknown(truth, record, failure.blame))
+                self.is_red_now(truth, record)
+                    && (!self.base_is_red(truth, record)
+                        || self.base_is_unknown(truth, record, failure.blame))
             }
             Cause::BranchMissing => truth.missing.contains(&record.announcement.branch),
             Cause::HeadChanged => failure.evidence.found != record.announcement.commit,

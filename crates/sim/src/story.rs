@@ -56,7 +56,7 @@ pub enum Verb {
     Delete(String),
     /// `withdraw A B`.
     Withdraw(Vec<String>),
-    /// `hotfix H edits FILE:LINE merges A`: somebody pushes a commit to main by hand.
+    /// `hotfix H edits FILE:LINE merges A mends B`: somebody pushes a commit to main by hand.
     Hotfix {
         /// The commit's name.
         name: String,
@@ -64,6 +64,8 @@ pub enum Verb {
         edits: Vec<Edit>,
         /// Whose branch it merges.
         merges: Option<String>,
+        /// Against whom the gate's rules do not hold any more.
+        mends: Vec<String>,
     },
     /// `cut next push before arrival`, `kill in next push after arrival`.
     Break {
@@ -117,6 +119,8 @@ pub struct Change {
     pub priority: Option<u8>,
     /// `touches backend`.
     pub touches: Vec<String>,
+    /// `mends H`: the gate's rules do not hold against it where this change is.
+    pub mends: Vec<String>,
     /// `empty`: the branch is at the tip of main and changes nothing.
     pub empty: bool,
 }
@@ -250,13 +254,14 @@ fn options<'a>(words: &[&'a str], keys: &[&'a str]) -> Result<Vec<(&'a str, Opti
 
 fn change(name: &str, words: &[&str]) -> Result<Change, String> {
     let mut change = Change { name: name.to_owned(), ..Change::default() };
-    for option in options(words, &["edits", "needs", "for", "priority", "by", "touches", "empty"])? {
+    for option in options(words, &["edits", "needs", "for", "priority", "by", "touches", "mends", "empty"])? {
         match option {
             ("edits", Some(text)) => change.edits.push(edit(text)?),
             ("needs", Some(other)) => change.needs.push(other.to_owned()),
             ("priority", Some(text)) => change.priority = Some(number(text)?),
             ("for", Some(requirement)) => change.requirement = Some(requirement.to_owned()),
             ("by", Some(agent)) => change.by = Some(agent.to_owned()),
+            ("mends", Some(other)) => change.mends.push(other.to_owned()),
             ("touches", Some(system)) => change.touches.push(system.to_owned()),
             ("empty", _) => change.empty = true,
             _ => {}
@@ -273,15 +278,16 @@ fn push(name: &str, words: &[&str]) -> Result<Verb, String> {
 }
 
 fn hotfix(name: &str, words: &[&str]) -> Result<Verb, String> {
-    let (mut edits, mut merges) = (Vec::new(), None);
-    for option in options(words, &["edits", "merges"])? {
+    let (mut edits, mut merges, mut mends) = (Vec::new(), None, Vec::new());
+    for option in options(words, &["edits", "merges", "mends"])? {
         match option {
+            ("mends", Some(other)) => mends.push(other.to_owned()),
             ("edits", Some(text)) => edits.push(edit(text)?),
             ("merges", Some(other)) => merges = Some(other.to_owned()),
             _ => {}
         }
     }
-    Ok(Verb::Hotfix { name: name.to_owned(), edits, merges })
+    Ok(Verb::Hotfix { name: name.to_owned(), edits, merges, mends })
 }
 
 fn testing(rest: &str) -> Result<Verb, String> {

@@ -148,7 +148,7 @@ impl Teller {
                 let info = json!({"agent": agent, "branch": format!("work/{name}")});
                 self.publish(&agent, json!({"type": "withdraw", "merge_info": info}).to_string())
             }),
-            Verb::Hotfix { name, edits, merges } => self.hotfix(name, edits, merges.as_deref()),
+            Verb::Hotfix { name, edits, merges, mends } => self.hotfix(name, edits, merges.as_deref(), mends),
             _ => Ok(()),
         }
     }
@@ -173,6 +173,7 @@ impl Teller {
             let mut files = (*self.git.files(tip)).clone();
             files.insert(change_region(name), name.clone());
             edit(&mut files, &change.edits, name);
+            files.extend(change.mends.iter().map(|other| (fix_region(other), name.clone())));
             head = self.git.commit(&[tip], files, name);
         }
         self.remote.branches.insert(branch(&format!("work/{name}"))?, head);
@@ -197,7 +198,13 @@ impl Teller {
         Ok(())
     }
 
-    fn hotfix(&mut self, name: &str, edits: &[Edit], merges: Option<&str>) -> Result<(), String> {
+    fn hotfix(
+        &mut self,
+        name: &str,
+        edits: &[Edit],
+        merges: Option<&str>,
+        mends: &[String],
+    ) -> Result<(), String> {
         let tip = self.tip()?;
         let mut parents = vec![tip];
         let mut files = (*self.git.files(tip)).clone();
@@ -208,6 +215,7 @@ impl Teller {
         }
         files.insert(change_region(name), name.to_owned());
         edit(&mut files, edits, name);
+        files.extend(mends.iter().map(|other| (fix_region(other), name.to_owned())));
         let commit = self.git.commit(&parents, files, name);
         self.remote.branches.insert(self.main.clone(), commit);
         Ok(())

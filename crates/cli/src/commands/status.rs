@@ -1,4 +1,4 @@
-use yardmaster_protocol::{StatusReply, TargetView};
+use yardmaster_protocol::{StatusReply, TargetView, TipHealth};
 
 use crate::connection::Connection;
 use crate::error::CliError;
@@ -60,6 +60,7 @@ pub(crate) fn targets(targets: &[TargetView], width: usize) -> Vec<Line> {
     ]);
     for target in targets {
         let state = match &target.hold {
+            None if target.tip_health == TipHealth::Red => Line::styled(style::RED, "✗ red"),
             None => Line::styled(style::GREEN, "✓ open"),
             Some(_) => Line::styled(style::YELLOW, "⏸ on hold"),
         };
@@ -75,6 +76,10 @@ pub(crate) fn targets(targets: &[TargetView], width: usize) -> Vec<Line> {
     let mut lines = table.lines(width);
     for (name, why) in targets.iter().filter_map(|t| Some((&t.target, t.hold.as_ref()?))) {
         let parts = wrap(&format!("{name}: {why}"), width.saturating_sub(4));
+        lines.extend(parts.into_iter().map(|part| Line::styled(style::YELLOW, part).indented(4)));
+    }
+    for note in targets.iter().filter_map(|t| t.tip_note.as_ref()) {
+        let parts = wrap(note, width.saturating_sub(4));
         lines.extend(parts.into_iter().map(|part| Line::styled(style::YELLOW, part).indented(4)));
     }
     lines
