@@ -11,9 +11,9 @@ use super::hooks::Hooks;
 use super::judge::{Rule, Violation};
 use super::proxy::Proxy;
 use super::record::{Announced, Foreign};
-use super::workload::Act;
+use super::workload::{Act, DELETED, REWRITTEN};
 use super::{Chance, stranger};
-use crate::{Daemon, House};
+use crate::{Change, Daemon, House};
 
 const FLAGS: [&str; 2] = ["--slots", "3"];
 /// A point that was not passed after all this is not passed in this life.
@@ -22,6 +22,14 @@ const LONGEST_LIFE: Duration = Duration::from_secs(4);
 const AFTERMATH: Duration = Duration::from_millis(700);
 /// So often an agent says again what was not taken.
 const SAID_AGAIN: usize = 20;
+
+/// What the stream has told of branches.
+#[derive(Debug, Default)]
+pub(crate) struct Branches {
+    /// In custody: what becomes of the branch does not matter any more.
+    pub(crate) queued: BTreeSet<String>,
+    pub(crate) ended: BTreeSet<String>,
+}
 
 /// A round while it lasts.
 pub(crate) struct Field {
@@ -38,7 +46,7 @@ pub(crate) struct Field {
     pub(crate) acts_a_fault: usize,
     pub(crate) announced: Vec<Announced>,
     pub(crate) released: BTreeSet<String>,
-    pub(crate) ended: watch::Receiver<BTreeSet<String>>,
+    pub(crate) branches: watch::Receiver<Branches>,
     pub(crate) foreign: Vec<Foreign>,
     pub(crate) suffered: Vec<(Fault, bool)>,
     pub(crate) troubles: Vec<Violation>,
@@ -76,10 +84,10 @@ impl Field {
 
     /// Returns when all that was said has ended and some time more has gone by, or after a long time.
     pub(crate) fn quiet(&self) -> impl Future<Output = ()> + use<> {
-        let (mut ended, released) = (self.ended.clone(), self.released.clone());
+        let (mut branches, released) = (self.branches.clone(), self.released.clone());
         async move {
             let quiet = async {
-                let _ = ended.wait_for(|ended| released.is_subset(ended)).await;
+                let _ = branches.wait_for(|b| released.is_subset(&b.ended)).await;
                 sleep(AFTERMATH).await;
             };
             let _ = timeout(LONGEST_LIFE, quiet).await;
@@ -105,6 +113,7 @@ impl Field {
 
     /// Agents go on, and now and then a stranger pushes.
     pub(crate) async fn say_more(&mut self) {
+        self.agents_tidy_up();
         let count = self.acts_a_fault.min(self.acts.len());
         for _ in 0..count {
             let Some(act) = self.acts.pop_front() else { break };
@@ -119,6 +128,20 @@ impl Field {
         }
         if self.chance.below(3) == 0 {
             self.stranger_pushes();
+        }
+    }
+
+    /// Once it is in custody, one branch is deleted and one is rewritten: both land as they were announced.
+    fn agents_tidy_up(&mut self) {
+        let is_queued = |branch: &str| self.branches.borrow().queued.contains(branch);
+        let (deleted, rewritten) = (is_queued(DELETED), is_queued(REWRITTEN));
+        let remote = &self.house.remote;
+        if deleted && remote.holds(&["rev-parse", "-q", "--verify", &format!("refs/heads/{DELETED}")]) {
+            remote.git(&["update-ref", "-d", &format!("refs/heads/{DELETED}")]);
+        }
+        if rewritten {
+            let files = [("red", Some("rewritten, and red\n"))];
+            remote.commit(&Change { branch: REWRITTEN, from: Some("main"), files: &files });
         }
     }
 
@@ -138,8 +161,8 @@ impl Field {
 
     /// Whether everything that was said ends within this.
     pub(crate) async fn ends_within(&self, longest: Duration) -> bool {
-        let (mut ended, released) = (self.ended.clone(), self.released.clone());
-        timeout(longest, ended.wait_for(|ended| released.is_subset(ended))).await.is_ok()
+        let (mut branches, released) = (self.branches.clone(), self.released.clone());
+        timeout(longest, branches.wait_for(|b| released.is_subset(&b.ended))).await.is_ok()
     }
 
     /// Without any more faults everything ends; then the daemon is stopped, started on what it left, and
@@ -153,6 +176,7 @@ impl Field {
                 break;
             }
         }
+        self.agents_tidy_up();
         // Who has no end by then is found by the judge.
         self.ends_within(longest).await;
         self.stop().await;

@@ -10,7 +10,7 @@ use yardmaster_bus::{Bus, BusOptions, EventStart, EventStream};
 
 use super::disk::Disk;
 use super::faults::{Fault, Kind};
-use super::field::Field;
+use super::field::{Branches, Field};
 use super::hooks::Hooks;
 use super::judge::{Rule, Violation, judge};
 use super::plan::Plan;
@@ -129,7 +129,7 @@ async fn take_the_field(plan: &Plan) -> Field {
     bus.ensure_streams().await.expect("streams");
     let events = bus.client().events(EventStart::All).await.expect("a stream");
     Field {
-        ended: watch_ends(events),
+        branches: watch_branches(events),
         acts_a_fault: work.acts.len().div_ceil(plan.faults.len().max(1)),
         acts: VecDeque::from(work.acts),
         announced: work.announced,
@@ -164,20 +164,26 @@ fn address(url: &str) -> SocketAddr {
     url.trim_start_matches("nats://").parse().expect("a server of ours is on loopback")
 }
 
-/// The branches that have ended, as far as the stream tells.
-fn watch_ends(mut events: EventStream) -> watch::Receiver<BTreeSet<String>> {
-    let (told, ended) = watch::channel(BTreeSet::new());
+/// The branches that are in custody and those that have ended, as far as the stream tells.
+fn watch_branches(mut events: EventStream) -> watch::Receiver<Branches> {
+    let (told, branches) = watch::channel(Branches::default());
     tokio::spawn(async move {
         while let Ok(streamed) = events.next().await {
             let is_end = streamed.event.is_some_and(|e| e.body.is_terminal());
-            if let Some(branch) = streamed.payload["branch"].as_str().filter(|_| is_end) {
-                told.send_modify(|ended| {
-                    ended.insert(branch.to_owned());
-                });
-            }
+            let is_queued = streamed.payload["type"] == "merge_queued";
+            let Some(branch) = streamed.payload["branch"].as_str() else { continue };
+            told.send_if_modified(|branches| {
+                if is_queued {
+                    branches.queued.insert(branch.to_owned());
+                }
+                if is_end {
+                    branches.ended.insert(branch.to_owned());
+                }
+                is_queued || is_end
+            });
         }
     });
-    ended
+    branches
 }
 
 impl RoundEnd {

@@ -8,6 +8,11 @@ use crate::{Change, House, PROJECT, announcement};
 const GATE: &str = "#!/bin/sh\n[ -n \"$SIEGE_AGAIN\" ] || sleep 0.0$((30 + $$ % 50))\n\
     [ ! -e red ] || exit 1\nif [ -e pair/a ] && [ -e pair/b ]; then exit 1; fi\n";
 
+/// Deleted once it is in custody.
+pub(crate) const DELETED: &str = "cy/deleted";
+/// Rewritten once it is in custody, to something red.
+pub(crate) const REWRITTEN: &str = "cy/rewritten";
+
 /// One message of an agent.
 #[derive(Debug, Clone)]
 pub(crate) struct Act {
@@ -77,6 +82,8 @@ fn works(plain: usize) -> Vec<Work> {
         overlap("top", 5),
         overlap("bottom", 50),
         work("cy/back", "back.txt", "back", Expected::Withdrawn),
+        work(DELETED, "deleted.txt", "deleted", Expected::Lands),
+        work(REWRITTEN, "rewritten.txt", "rewritten", Expected::Lands),
     ]);
     works
 }
@@ -84,7 +91,7 @@ fn works(plain: usize) -> Vec<Work> {
 impl Workload {
     /// Makes the branches, and says who announces what and when.
     pub(crate) fn prepare(house: &House, chance: &mut Chance) -> Workload {
-        let works = works(8);
+        let works = works(6);
         let files: Vec<[(&str, Option<&str>); 1]> =
             works.iter().map(|w| [(w.path.as_str(), Some(w.text.as_str()))]).collect();
         let changes: Vec<Change<'_>> = works
