@@ -7,12 +7,16 @@ use git2::{Odb, Oid, Repository};
 use yardmaster_protocol::{Assembled, Assembly};
 
 use crate::GitError;
+use crate::git::Git;
 use crate::objects::{Entry, find_commit, parse_tree};
 
 /// What `git` syncs when it writes to the mirror. By default it does so for packs only, and a head that
-/// was taken into custody could be gone after a power cut, or be an empty file.
-pub(crate) const SYNCED: [&str; 2] =
-    ["core.fsync=objects,derived-metadata,reference", "core.fsyncMethod=batch"];
+/// was taken into custody could be gone after a power cut. Refs are not worth a sync each: the journal knows
+/// what they pointed to.
+pub(crate) const SYNCED: [&str; 2] = ["core.fsync=objects,derived-metadata", "core.fsyncMethod=batch"];
+/// The smallest that a file system has.
+const BLOCK_BYTES: u64 = 512;
+const MAX_DEPTH: usize = 64;
 
 /// Replaces a file in such a way that a power cut leaves the old one or the new one.
 pub(crate) fn replace_file(path: &Path, text: &str) -> Result<(), GitError> {
@@ -90,33 +94,59 @@ fn loose_path(mirror: &Path, object: Oid) -> PathBuf {
 /// read would never be written again, and a ref without content stops every fetch.
 ///
 /// Only for whoever holds the mirror alone.
-pub(crate) fn remove_torn(mirror: &Path) {
-    let dirs = fs::read_dir(mirror.join("objects")).into_iter().flatten().flatten();
-    for dir in dirs.filter(|d| d.file_name().len() == 2) {
-        for object in fs::read_dir(dir.path()).into_iter().flatten().flatten() {
-            remove_if_empty(&object.path());
+pub(crate) fn remove_torn(git: &Git) -> Result<(), GitError> {
+    remove_torn_refs(&git.dir().join("refs"), MAX_DEPTH);
+    for (id, path) in loose_objects(git.dir()) {
+        let is_torn = match fs::metadata(&path).map_err(GitError::io(&path))?.len() {
+            0 => true,
+            // A file is cut where a block ends. Not by libgit2: it reads what is cut for ever.
+            bytes if bytes % BLOCK_BYTES == 0 => {
+                let read = git.local(&["cat-file", "--batch"], Some(format!("{id}\n").into_bytes()))?;
+                !read.status.is_some_and(|s| s.success())
+            }
+            _ => false,
+        };
+        if is_torn {
+            remove(&path);
         }
     }
-    remove_empty_below(&mirror.join("refs"), 64);
+    Ok(())
 }
 
-fn remove_empty_below(dir: &Path, depth: usize) {
+fn loose_objects(mirror: &Path) -> Vec<(Oid, PathBuf)> {
+    let dirs = fs::read_dir(mirror.join("objects")).into_iter().flatten().flatten();
+    let files = dirs.filter(|dir| dir.file_name().len() == 2).flat_map(|dir| {
+        let start = dir.file_name().to_string_lossy().into_owned();
+        let files = fs::read_dir(dir.path()).into_iter().flatten().flatten();
+        files.map(move |file| (start.clone() + &file.file_name().to_string_lossy(), file))
+    });
+    let object = |(id, file): (String, fs::DirEntry)| {
+        Some((Oid::from_str(&id).ok().filter(|_| id.len() == 40)?, file.path()))
+    };
+    files.filter_map(object).collect()
+}
+
+fn remove_torn_refs(dir: &Path, depth: usize) {
     for entry in fs::read_dir(dir).into_iter().flatten().flatten() {
         let path = entry.path();
         match entry.file_type() {
-            Ok(kind) if kind.is_dir() && depth > 0 => remove_empty_below(&path, depth - 1),
-            Ok(kind) if kind.is_file() => remove_if_empty(&path),
+            Ok(kind) if kind.is_dir() && depth > 0 => remove_torn_refs(&path, depth - 1),
+            Ok(kind) if kind.is_file() && fs::read_to_string(&path).is_ok_and(|text| !is_ref(&text)) => {
+                remove(&path);
+            }
             _ => {}
         }
     }
 }
 
-fn remove_if_empty(path: &Path) {
-    if !fs::metadata(path).is_ok_and(|m| m.is_file() && m.len() == 0) {
-        return;
-    }
+fn is_ref(text: &str) -> bool {
+    let text = text.trim_end();
+    text.starts_with("ref: ") || (text.len() == 40 && text.bytes().all(|b| b.is_ascii_hexdigit()))
+}
+
+fn remove(path: &Path) {
     match fs::remove_file(path) {
-        Ok(()) => tracing::warn!(path = %path.display(), "removed an empty file that a power cut left"),
-        Err(error) => tracing::warn!(path = %path.display(), %error, "cannot remove an empty file"),
+        Ok(()) => tracing::warn!(path = %path.display(), "removed a file that a power cut tore"),
+        Err(error) => tracing::warn!(path = %path.display(), %error, "cannot remove a torn file"),
     }
 }

@@ -13,7 +13,7 @@ use crate::{GitError, Mirror};
 const MAX_PROJECT_FILE: usize = MAX_PROJECT_BYTES;
 /// The most commits that are listed of what a target lost.
 const MAX_LOST: usize = 20_000;
-const TARGETS: &str = "refs/yardmaster/targets/";
+pub(crate) const TARGETS: &str = "refs/yardmaster/targets/";
 
 impl Mirror {
     /// Asks the remote where `target` is: fetches its tip, reads the project file there, and says how

@@ -84,7 +84,6 @@ impl Mirror {
         let alone = hold_alone(&dir)?;
         if alone.is_some() {
             sweep(&dir);
-            remove_torn(&dir);
         }
         if !dir.join("HEAD").is_file() || !dir.join("objects").is_dir() {
             git.local_ok(&["init", "--quiet", "--bare", "--template=", "--object-format=sha1"])?;
@@ -95,6 +94,9 @@ impl Mirror {
             replace_file(&dir.join("HEAD"), "ref: refs/heads/main\n")?;
         }
         let repo = Repository::open_bare(&dir)?;
+        if alone.is_some() {
+            remove_torn(&git)?;
+        }
         Ok(Mirror {
             git,
             options,

@@ -7,6 +7,7 @@ use yardmaster_protocol::{BranchName, CommitId, Inspection, RequestId};
 
 use crate::changes::between;
 use crate::git::Extent;
+use crate::look::TARGETS;
 use crate::objects::{commit_id, find_commit, merge_bases, oid};
 use crate::{GitError, Mirror};
 
@@ -60,8 +61,9 @@ impl Mirror {
         Ok(answers)
     }
 
-    /// Takes heads into custody that another mirror had, and gives those that cannot be had any more:
-    /// what the branch has now, else what of it is known here, else what the remote gives out by its id.
+    /// Takes heads into custody whose pins are not here, because another mirror had them or a power cut took
+    /// them, and gives those that cannot be had any more: what is whole here, else what the branch has now,
+    /// else what the remote gives out by its id.
     ///
     /// # Errors
     /// When the remote does not answer: then nothing can be said of any of them.
@@ -69,8 +71,14 @@ impl Mirror {
         let mut lost = Vec::new();
         for batch in batches(asks) {
             let _one_at_a_time = self.fetching.lock().unwrap_or_else(PoisonError::into_inner);
-            self.fetch_pins(batch.iter().collect())?;
+            let mut open = Vec::new();
             for ask in batch {
+                if !self.pin_what_is_here(ask)? {
+                    open.push(ask);
+                }
+            }
+            self.fetch_pins(open.clone())?;
+            for ask in open {
                 let Some(commit) = ask.commit else { continue };
                 if self.with_repository(|repo| is_pinned_as_announced(repo, ask))? {
                     continue;
@@ -86,6 +94,24 @@ impl Mirror {
             self.heads(&[])?;
         }
         Ok(lost)
+    }
+
+    /// Whether the head and all that it is made of are in the mirror; then it is pinned.
+    fn pin_what_is_here(&self, ask: &PinAsk) -> Result<bool, GitError> {
+        let Some(commit) = ask.commit else { return Ok(false) };
+        if self.lacks(&[commit])? == [commit] {
+            return Ok(false);
+        }
+        // A fetch that was cut off may have left the commit without its trees.
+        let (head, known) = (commit.to_string(), format!("--glob={TARGETS}*"));
+        let whole = self.git.local(&["rev-list", "--quiet", "--objects", &head, "--not", &known], None)?;
+        if !whole.status.is_some_and(|s| s.success()) {
+            return Ok(false);
+        }
+        self.with_repository(|repo| {
+            repo.reference(&pin_name(ask.request), oid(commit), true, "restored")?;
+            Ok(true)
+        })
     }
 
     /// Those that are not in the mirror.

@@ -67,6 +67,58 @@ fn what_is_pinned_stays_when_its_branch_is_deleted() {
 }
 
 #[test]
+fn a_pin_that_is_gone_is_made_again_from_what_is_here() {
+    let world = World::new();
+    let head = world.branch("roy/1", |w| w.write("one.txt", "x\n"));
+    let mirror = world.mirror();
+    let tip = mirror.look(&main(), None, &[]).expect("a sighting").tip;
+    let asks = [ask(1, "roy/1", Some(head)), ask(2, "roy/2", Some(head)), ask(3, "roy/1", Some(head))];
+    mirror.pin(&asks[..1], tip).expect("the remote answers");
+    git(mirror.path(), &["update-ref", "-d", "refs/yardmaster/requests/r1"]);
+    git(&world.remote, &["update-ref", "-d", "refs/heads/roy/1"]);
+    git(&world.remote, &["gc", "-q", "--prune=now"]);
+    assert_eq!(mirror.restore(&asks[..2]).expect("the remote answers"), []);
+    assert_eq!(mirror.pinned().expect("refs"), [RequestId(1), RequestId(2)]);
+
+    mirror.unpin(&[RequestId(1), RequestId(2)]).expect("unpinned");
+    let tree = git(mirror.path(), &["rev-parse", &format!("{head}^{{tree}}")]);
+    let (dir, name) = tree.trim().split_at(2);
+    std::fs::remove_file(mirror.path().join("objects").join(dir).join(name)).expect("a loose object");
+    assert_eq!(mirror.restore(&asks[2..]).expect("the remote answers"), [RequestId(3)]);
+}
+
+#[test]
+fn what_a_power_cut_tore_is_taken_away_and_fetched_again() {
+    let world = World::new();
+    // Does not compress well, so that it fills some blocks.
+    let noise = |n: u64| format!("{:x}\n", n.wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(29));
+    let text: String = (1..2_000).map(noise).collect();
+    let head = world.branch("roy/1", |w| w.write("noise.txt", &text));
+    let mirror = world.mirror();
+    let tip = mirror.look(&main(), None, &[]).expect("a sighting").tip;
+    let asks = [ask(1, "roy/1", Some(head))];
+    let first = mirror.pin(&asks, tip).expect("the remote answers");
+    let path = mirror.path().to_owned();
+    let blob = git(&path, &["rev-parse", &format!("{head}:noise.txt")]);
+    drop(mirror);
+    for (id, left) in [(head.to_string(), 0), (blob.trim().to_owned(), 0), (blob.trim().to_owned(), 4_096)] {
+        let object = path.join("objects").join(&id[..2]).join(&id[2..]);
+        let content = std::fs::read(&object).expect("a loose object");
+        assert!(content.len() > left);
+        std::fs::remove_file(&object).expect("removed");
+        std::fs::write(&object, &content[..left]).expect("written");
+        std::fs::write(path.join("refs/yardmaster/requests/r1"), "").expect("written");
+        std::fs::write(path.join("refs/yardmaster/targets/main"), "").expect("written");
+        std::fs::write(path.join("HEAD"), "").expect("written");
+        let mirror = world.mirror();
+        assert_eq!(mirror.pinned().expect("refs"), []);
+        mirror.look(&main(), Some(tip), &[]).expect("a sighting");
+        assert_eq!(mirror.pin(&asks, tip).expect("the remote answers"), first);
+        git(&path, &["fsck", "--strict"]);
+    }
+}
+
+#[test]
 fn a_rename_lists_both_names_and_counts_as_git_counts() {
     let world = World::new();
     world.branch("roy/1", |w| {
