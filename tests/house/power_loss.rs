@@ -50,6 +50,8 @@ struct Loss {
     remote: PathBuf,
     /// Branches that JetStream had taken by then.
     acked: BTreeSet<String>,
+    /// Those of them that had been taken into custody.
+    queued: BTreeSet<String>,
     /// The ends that had been told by then.
     told: BTreeMap<String, Value>,
 }
@@ -102,7 +104,11 @@ impl Machine {
             copy(self.house.remote.path(), &remote);
         }
         let acked = acked.lock().expect("nobody panics here").clone();
-        let loss = Loss { image, remote, acked, told: ends(&self.house.events.messages()) };
+        let messages = self.house.events.messages();
+        let queued = messages.iter().filter(|m| m.event["type"] == "merge_queued");
+        let queued = queued.filter_map(|m| m.event["branch"].as_str().map(str::to_owned));
+        let queued = queued.filter(|branch| acked.contains(branch)).collect();
+        let loss = Loss { image, remote, acked, queued, told: ends(&messages) };
         for process in others.iter().chain([&server, &daemon]) {
             signal("-CONT", *process);
         }
@@ -130,6 +136,11 @@ impl Machine {
         // A push that was cut off leaves a lock; who owns the remote removes it.
         let unlocked = Command::new("find").arg(remote.path()).args(["-name", "*.lock", "-delete"]).status();
         assert!(unlocked.is_ok_and(|s| s.success()));
+        // What is in custody is needed there no more.
+        for branch in &loss.queued {
+            remote.git(&["update-ref", "-d", &format!("refs/heads/{branch}")]);
+        }
+        remote.git(&["gc", "--quiet", "--prune=now"]);
         let (house, server) = on(dir, remote, sync).await;
         Machine { house, server: Some(server), disk, beside, sync, place }
     }
@@ -312,4 +323,15 @@ async fn what_a_server_with_its_defaults_loses() {
         }
     }
     println!("{} cuts: {lost} of {acked} acked requests lost, {refused} times no start", cuts());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_daemon_tells_what_it_knows_of_its_servers_durability() {
+    let mut house = House::build().await;
+    house.start(&[]).await;
+    assert!(house.log().contains("set `sync_interval: always` in its `jetstream` block"), "{}", house.log());
+    assert_eq!(house.stop().await, Some(0));
+    house.start(&["--nats-url", "embedded"]).await;
+    assert!(house.log().contains("the embedded nats-server syncs every message"), "{}", house.log());
+    assert_eq!(house.stop().await, Some(0));
 }

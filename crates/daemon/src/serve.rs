@@ -100,6 +100,7 @@ async fn serve_on(
     loop {
         let bus = Bus::connect(bus_options(settings, url)).await?;
         bus.ensure_streams().await?;
+        tell_durability(settings);
         let waited = standby::until_leader(settings, state, &bus, &mirror, shutdown, tell).await?;
         let Some(leadership) = waited else { return Ok(()) };
         let place = Place { settings, state, url, mirror: &mirror, bus: &bus };
@@ -113,6 +114,23 @@ async fn serve_on(
         if shutdown.is_asked() {
             return Ok(());
         }
+    }
+}
+
+/// What a confirmed message outlasts, as far as anybody can know from here: a server does not tell its clients.
+fn tell_durability(settings: &Settings) {
+    let replicas = settings.nats.replicas;
+    match settings.nats.url {
+        None => tracing::info!("durability: the embedded nats-server syncs every message before it confirms it"),
+        Some(_) if replicas > 1 => tracing::info!(
+            replicas,
+            "durability: a confirmed message is on most of the servers; set `sync_interval: always` in each one's \
+             `jetstream` block unless they lose power separately"
+        ),
+        Some(_) => tracing::warn!(
+            "durability: whether the nats-server syncs what it confirms cannot be seen from here; set \
+             `sync_interval: always` in its `jetstream` block, or a power cut can take confirmed work with it"
+        ),
     }
 }
 
