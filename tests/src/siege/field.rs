@@ -65,7 +65,10 @@ impl Field {
         if let Some(proxy) = &self.proxy {
             flags.extend(["--nats-url", proxy.url.as_str()]);
         }
-        self.house.daemon = Some(self.house.launch_with(&flags, env));
+        // Here the daemon dies of many things, and never of a message.
+        let mut all = vec![("YARDMASTER__INTAKE__POISON_AFTER", "1000")];
+        all.extend(env);
+        self.house.daemon = Some(self.house.launch_with(&flags, &all));
     }
 
     /// A daemon that serves, the present one or a new one.

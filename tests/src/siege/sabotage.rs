@@ -1,5 +1,6 @@
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
 use std::time::Instant;
 
 use serde_json::Value;
@@ -17,7 +18,8 @@ pub struct Broken {
     pub what: String,
     rules: Vec<String>,
     round: Vec<String>,
-    patch: PathBuf,
+    /// Read once: it is taken back as it was applied.
+    patch: String,
 }
 
 /// How the judge did.
@@ -55,7 +57,7 @@ fn read(patch: &Path) -> Broken {
         what: field("What:").to_owned(),
         rules: field("Caught:").split(", ").map(str::to_owned).collect(),
         round: field("Round:").split_whitespace().map(str::to_owned).collect(),
-        patch: patch.to_owned(),
+        patch: text.clone(),
     }
 }
 
@@ -104,15 +106,10 @@ impl Workshop {
     }
 
     fn apply(&self, broken: &Broken, more: &[&str]) -> Result<(), String> {
-        let out = Command::new("git")
-            .arg("apply")
-            .args(more)
-            .arg(&broken.patch)
-            .current_dir(self.dir.join("source"))
-            // The copy is a directory like any other, and no part of the repository around it.
-            .env("GIT_CEILING_DIRECTORIES", &self.dir)
-            .output();
-        done(&format!("apply {}", broken.name), out).map(drop)
+        let mut git = Command::new("git");
+        // The copy is a directory like any other, and no part of the repository around it.
+        git.current_dir(self.dir.join("source")).env("GIT_CEILING_DIRECTORIES", &self.dir);
+        apply(git, broken, more)
     }
 
     fn build(&self) -> Result<PathBuf, String> {
@@ -126,6 +123,17 @@ impl Workshop {
         done("build", out)?;
         Ok(target.join("debug").join("yardmaster"))
     }
+}
+
+fn apply(mut git: Command, broken: &Broken, more: &[&str]) -> Result<(), String> {
+    let started = git.arg("apply").args(more).arg("-").stdin(Stdio::piped()).stderr(Stdio::piped()).spawn();
+    let applied = started.and_then(|mut child| {
+        if let Some(mut patch) = child.stdin.take() {
+            patch.write_all(broken.patch.as_bytes())?;
+        }
+        child.wait_with_output()
+    });
+    done(&format!("apply {}", broken.name), applied).map(drop)
 }
 
 /// The rules that were broken in one round, in a siege of its own.
@@ -175,12 +183,9 @@ mod tests {
         assert_eq!(named, rules.iter().map(String::as_str).collect());
         for broken in builds {
             assert!(!broken.what.is_empty() && !broken.round.is_empty(), "{broken:?}");
-            let fits = Command::new("git")
-                .args(["apply", "--check"])
-                .arg(&broken.patch)
-                .current_dir(root())
-                .output();
-            done(&broken.name, fits).expect("it fits the sources");
+            let mut git = Command::new("git");
+            git.current_dir(root());
+            apply(git, &broken, &["--check"]).expect("it fits the sources");
         }
     }
 }
