@@ -28,7 +28,6 @@ pub fn cases(level: u64) -> Vec<Case> {
     } else {
         cases.push(Case { sleepers: true, ..case(Scenario::One, Faults { crashes: 1, ..awake }) });
         cases.push(case(Scenario::One, Faults { crashes: 2, unclear: 2, ..EVERY_KIND }));
-        cases.push(case(Scenario::Two, EVERY_KIND));
         cases.extend(others.map(|scenario| case(scenario, ONE_OF_EACH)));
     }
     cases
