@@ -45,7 +45,7 @@ async fn announce(bus: &Bus, branches: &[String]) {
 }
 
 /// The node that leads the journal is killed in the middle of the work and comes back, then the next one
-/// that leads it: each request ends once, what is told is on main, nothing is there twice.
+/// that leads it, and the daemon with it, which starts again on the two that are left: each request ends once, what is told is on main, nothing is there twice.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_cluster_that_loses_one_node_after_another_loses_and_doubles_nothing() {
     let (mut house, mut cluster) =
@@ -78,6 +78,8 @@ async fn a_cluster_that_loses_one_node_after_another_loses_and_doubles_nothing()
     let second = cluster.leader_of(&house.nats, JOURNAL).await;
     assert_ne!(first, second, "who was killed leads again");
     cluster.kill(second).await;
+    house.kill().await;
+    house.start_with(&["--slots", "2"], &THREE).await;
     announce(&bus, &branches[9..]).await;
     cluster.restart(second).await;
     ends.wait_for(branches.len(), &house).await;

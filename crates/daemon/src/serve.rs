@@ -28,6 +28,9 @@ const LAST_FEEDS: Duration = Duration::from_secs(1);
 /// runs so long to end.
 const LAST_RUNS: Duration = Duration::from_secs(7);
 
+/// Servers that have lost one of them may take so long to agree on who leads a stream.
+const ELECTION: Duration = Duration::from_secs(20);
+
 /// What a serving daemon tells.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Ready {
@@ -281,6 +284,7 @@ fn bus_options(settings: &Settings, url: &str) -> BusOptions {
         password: settings.nats.password.clone(),
         token: settings.nats.token.clone(),
         replicas: settings.nats.replicas,
+        patience: if settings.nats.replicas > 1 { ELECTION } else { BusOptions::default().patience },
         ..BusOptions::default()
     }
 }
