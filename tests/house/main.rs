@@ -24,6 +24,7 @@ mod schemas;
 mod siege;
 mod stop;
 mod stories;
+mod takes_back;
 mod teller;
 mod two_daemons;
 mod wire;

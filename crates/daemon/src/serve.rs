@@ -124,7 +124,9 @@ async fn serve_on(
 fn tell_durability(settings: &Settings) {
     let replicas = settings.nats.replicas;
     match settings.nats.url {
-        None => tracing::info!("durability: the embedded nats-server syncs every message before it confirms it"),
+        None => {
+            tracing::info!("durability: the embedded nats-server syncs every message before it confirms it")
+        }
         Some(_) if replicas > 1 => tracing::info!(
             replicas,
             "durability: a confirmed message is on most of the servers; set `sync_interval: always` in each one's \
@@ -264,6 +266,7 @@ async fn open_mirror(settings: &Settings, state: &StateDir) -> Result<Arc<Mirror
             CrossCheckSetting::Off => CrossCheck::Off,
         },
         ssh_command: settings.ssh_command.clone(),
+        guard: settings.refuse_takes_back,
         ..GitOptions::default()
     };
     let (dir, remote) = (state.mirror(), settings.remote.clone());

@@ -56,6 +56,8 @@ pub struct Settings {
     pub cross_check: CrossCheckSetting,
     /// What a process died of so often is given up.
     pub poison_after: u32,
+    /// Refuse what takes back landed work of others without saying so.
+    pub refuse_takes_back: bool,
     /// How the queue is run.
     pub policy: Policy,
     /// Tell the commands of this user where an embedded server is.
@@ -110,6 +112,7 @@ struct Raw {
     queue: RawQueue,
     intake: RawIntake,
     git: RawGit,
+    guard: RawGuard,
     auth: RawAuth,
     changelog: RawChangelog,
 }
@@ -181,6 +184,12 @@ struct RawGit {
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
+struct RawGuard {
+    takes_back: String,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
 struct RawAuth {
     bind_agent_to_subject: bool,
 }
@@ -218,6 +227,8 @@ base_red = "differential"
 poison_after = 2
 [git]
 cross_check = "all"
+[guard]
+takes_back = "refuse"
 [auth]
 bind_agent_to_subject = false
 [changelog]
@@ -319,6 +330,7 @@ impl Raw {
         let policy = self.policy(problems);
         let poll = duration("repo.poll", &self.repo.poll, problems).max(Duration::from_millis(100));
         let cross_check = cross_check(&self.git.cross_check, problems);
+        let refuse_takes_back = takes_back(&self.guard.takes_back, problems);
         if self.repo.remote.as_deref().is_none_or(|r| r.trim().is_empty()) {
             problems.push(
                 "`repo.remote` is missing: say where to land with --remote URL-OR-PATH, YARDMASTER__REPO__REMOTE, or `remote` under [repo]".to_owned(),
@@ -355,6 +367,7 @@ impl Raw {
             ssh_command: self.repo.ssh_command,
             cross_check,
             poison_after: self.intake.poison_after.max(1),
+            refuse_takes_back,
             policy: policy?,
             announce_url: true,
         })
@@ -454,6 +467,13 @@ fn base_red(text: &str, problems: &mut Vec<String>) -> BaseRed {
             BaseRed::default()
         }
     }
+}
+
+fn takes_back(text: &str, problems: &mut Vec<String>) -> bool {
+    if !["refuse", "allow"].contains(&text) {
+        problems.push(format!("`guard.takes_back` is `{text}`, but must be \"refuse\" or \"allow\""));
+    }
+    text != "allow"
 }
 
 fn cross_check(text: &str, problems: &mut Vec<String>) -> CrossCheckSetting {

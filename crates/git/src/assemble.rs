@@ -6,6 +6,8 @@ use yardmaster_protocol::{Assembled, Assembly, CandidateSpec, CommitId, MergedBy
 
 use crate::candidate::write_commit;
 use crate::durable::sync_stack;
+use crate::guard::Made;
+use crate::inverse::steps;
 use crate::merge::{Merge, merge};
 use crate::mergetree::merge_trees;
 use crate::objects::{commit_id, find_commit, oid, tree_id};
@@ -66,7 +68,7 @@ impl Mirror {
             };
             let clean = match &assembly {
                 Assembly::Clean { commit, .. } => Some(*commit),
-                Assembly::Conflict { .. } => None,
+                Assembly::Conflict { .. } | Assembly::TakesBack { .. } => None,
             };
             stack.push(Assembled { base: top, request: spec.request, assembly });
             top = clean.unwrap_or(top);
@@ -82,7 +84,7 @@ impl Mirror {
         claims: &mut Vec<Claim>,
     ) -> Result<Assembly, GitError> {
         let (base, head) = (find_commit(repo, top)?, find_commit(repo, spec.head)?);
-        let (merged, by) = match merge(repo, &self.git, base.id(), head.id())? {
+        let (merged, by, forks) = match merge(repo, &self.git, base.id(), head.id())? {
             Merge::Contained => {
                 let tree = tree_id(base.tree_id());
                 return Ok(Assembly::Clean { commit: top, tree, by: MergedBy::Memory });
@@ -91,8 +93,14 @@ impl Mirror {
                 self.counters.escalated.fetch_add(1, Ordering::Relaxed);
                 return Ok(Assembly::Conflict { paths, detail });
             }
-            Merge::Clean { tree, by } => (tree, by),
+            Merge::Clean { tree, by, bases } => (tree, by, bases),
         };
+        let made = steps(repo, base.tree_id(), merged)?;
+        let made =
+            Made { steps: &made, base: base.id(), head: head.id(), forks: &forks, author: &spec.author };
+        if let Some(refused) = self.guarded(repo, &made, by)? {
+            return Ok(refused);
+        }
         match by {
             MergedBy::Memory => {
                 self.counters.in_memory.fetch_add(1, Ordering::Relaxed);

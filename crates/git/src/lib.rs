@@ -14,7 +14,9 @@ mod durable;
 mod environment;
 mod error;
 mod git;
+mod guard;
 mod hunks;
+mod inverse;
 mod land;
 mod look;
 mod merge;
@@ -31,6 +33,7 @@ mod worktree;
 
 pub use changes::{Changes, MAX_FILES};
 pub use error::GitError;
+pub use guard::TakenBack;
 pub use mirror::{MergeCounters, Mirror};
 pub use options::{CrossCheck, GitOptions};
 pub use pin::PinAsk;

@@ -15,6 +15,8 @@ pub(crate) enum Merge {
     Clean {
         tree: Oid,
         by: MergedBy,
+        /// Where the two left each other.
+        bases: Vec<Oid>,
     },
     Conflict {
         paths: Vec<String>,
@@ -32,22 +34,28 @@ pub(crate) fn merge(repo: &Repository, git: &Git, ours: Oid, theirs: Oid) -> Res
         }
         [base] if base == theirs => return Ok(Merge::Contained),
         [base] => base,
-        _ => return escalate(git, ours, theirs, "there are several merge bases"),
+        _ => return escalate(git, ours, theirs, "there are several merge bases", bases),
     };
     let tree = |commit: Oid| Ok::<_, git2::Error>(repo.find_commit(commit)?.tree_id());
     match merge_trees(&repo.odb()?, tree(base)?, tree(ours)?, tree(theirs)?) {
-        Ok(tree) => Ok(Merge::Clean { tree, by: MergedBy::Memory }),
-        Err(Stop::Escalate(why)) => escalate(git, ours, theirs, why),
+        Ok(tree) => Ok(Merge::Clean { tree, by: MergedBy::Memory, bases }),
+        Err(Stop::Escalate(why)) => escalate(git, ours, theirs, why, bases),
         Err(Stop::Failed(error)) => Err(error),
     }
 }
 
-fn escalate(git: &Git, ours: Oid, theirs: Oid, why: &'static str) -> Result<Merge, GitError> {
+fn escalate(
+    git: &Git,
+    ours: Oid,
+    theirs: Oid,
+    why: &'static str,
+    bases: Vec<Oid>,
+) -> Result<Merge, GitError> {
     tracing::debug!(%ours, %theirs, why, "merge is left to git");
     // Several merge bases may hide a rule about attributes, so git reads them there too.
     let attributes = why == BY_ATTRIBUTES || why.starts_with("there are several");
     Ok(match merge_tree(git, ours, theirs, attributes)? {
-        MergeTree::Clean(tree) => Merge::Clean { tree, by: MergedBy::Git },
+        MergeTree::Clean(tree) => Merge::Clean { tree, by: MergedBy::Git, bases },
         MergeTree::Conflict { paths, detail } => Merge::Conflict { paths, detail },
     })
 }

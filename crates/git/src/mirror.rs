@@ -10,6 +10,7 @@ use crate::GitError;
 use crate::durable::{remove_torn, replace_file};
 use crate::environment::Environment;
 use crate::git::Git;
+use crate::guard::Landings;
 use crate::options::GitOptions;
 use crate::sweep::sweep;
 
@@ -24,6 +25,7 @@ pub struct Mirror {
     pub(crate) git: Git,
     pub(crate) options: GitOptions,
     pub(crate) counters: Counters,
+    pub(crate) landings: Landings,
     /// Two fetches at once would fight for the lock of one ref.
     pub(crate) fetching: Mutex<()>,
     idle: Mutex<Vec<Idle>>,
@@ -101,6 +103,7 @@ impl Mirror {
             git,
             options,
             counters: Counters::default(),
+            landings: Landings::default(),
             fetching: Mutex::new(()),
             idle: Mutex::new(vec![Idle(repo)]),
             _alone: alone,

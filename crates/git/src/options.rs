@@ -23,6 +23,8 @@ pub struct GitOptions {
     pub allowed_protocols: Vec<String>,
     /// In place of `ssh -o BatchMode=yes`, such as `ssh -i /keys/queue -o BatchMode=yes`.
     pub ssh_command: Option<String>,
+    /// Refuse merges that take back landed work of others without saying so.
+    pub guard: bool,
 }
 
 impl Default for GitOptions {
@@ -32,6 +34,7 @@ impl Default for GitOptions {
             net_timeout: Duration::from_secs(60),
             allowed_protocols: ["file", "git", "http", "https", "ssh"].map(str::to_owned).to_vec(),
             ssh_command: None,
+            guard: true,
         }
     }
 }

@@ -300,6 +300,9 @@ pub struct Evidence {
     /// The head that was found.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub found: Option<CommitId>,
+    /// The change that would take back what has landed, cut at 2 KiB.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hunk: Option<String>,
 }
 
 /// The run that a landed tree stands on.

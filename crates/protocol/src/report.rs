@@ -138,6 +138,17 @@ pub enum Assembly {
         /// Git's own words, cut at a limit.
         detail: String,
     },
+    /// It would merge, and by that take back landed work of others without saying so.
+    TakesBack {
+        /// The landing's commit on the target.
+        of: CommitId,
+        /// Its request, subject and agent as far as they are known.
+        label: String,
+        /// Where it is undone, cut at a limit.
+        paths: Vec<String>,
+        /// What undoes it, cut at 2 KiB.
+        hunk: String,
+    },
 }
 
 /// One step of assembling a stack.

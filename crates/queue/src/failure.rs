@@ -106,6 +106,39 @@ pub(crate) fn conflict(
     }
 }
 
+pub(crate) fn takes_back(
+    live: &Request,
+    target: &BranchName,
+    tip: CommitId,
+    of: CommitId,
+    label: &str,
+    (paths, hunk): (&[String], &str),
+) -> Failure {
+    let branch = &live.announcement.branch;
+    Failure {
+        cause: Cause::Policy,
+        blame: Blame::Own,
+        evidence: Evidence {
+            message: format!(
+                "would take back what landed on `{target}` as {} ({label}), and no commit of `{branch}` says so: \
+                 it looks like an old tree that was committed on a new base",
+                of.short()
+            ),
+            paths: paths.to_vec(),
+            with: vec![label.to_owned()],
+            base: Some(tip),
+            hunk: Some(hunk.to_owned()),
+            ..Evidence::default()
+        },
+        next: vec![
+            "git fetch origin".to_owned(),
+            format!("git diff origin/{target} {branch}  # put back what is not yours, commit and push"),
+            format!("# if it is meant: git commit --amend --trailer 'Reverts: {of}', push, and"),
+            announce_again(live),
+        ],
+    }
+}
+
 pub(crate) fn gate_red(live: &Request, target: &BranchName, tip: CommitId, verdict: &Verdict) -> Failure {
     let (cause, step, exit_code, log_tail) = match &verdict.outcome {
         RunOutcome::TimedOut { step, log_tail, .. } => {

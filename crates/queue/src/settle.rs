@@ -101,12 +101,19 @@ impl Act<'_> {
                 Standing::Conflict => {
                     let on_tip = target.assemblies.get(&(walk.tip, place.request))?;
                     let needs_others = !self.queue.pending_needs(place.request).is_empty();
-                    let Assembly::Conflict { paths, detail } = on_tip else { return None };
                     if needs_others && !place.is_settled() {
                         return None;
                     }
-                    let with = self.queue.landed_on_paths(name, paths);
-                    failure::conflict(live, name, walk.tip, paths, detail, with)
+                    match on_tip {
+                        Assembly::Clean { .. } => return None,
+                        Assembly::Conflict { paths, detail } => {
+                            let with = self.queue.landed_on_paths(name, paths);
+                            failure::conflict(live, name, walk.tip, paths, detail, with)
+                        }
+                        Assembly::TakesBack { of, label, paths, hunk } => {
+                            failure::takes_back(live, name, walk.tip, *of, label, (paths, hunk))
+                        }
+                    }
                 }
                 Standing::Red { tree } if place.is_settled() => {
                     let verdict = target.verdicts.get(&(tree, walk.gate_id.clone()))?;
@@ -186,7 +193,9 @@ impl Act<'_> {
         let assembled = target.assemblies.get(&(base, request));
         let tree = match assembled {
             Some(Assembly::Clean { tree, .. }) => Some(*tree),
-            Some(Assembly::Conflict { .. }) | None => target.landing.as_ref().map(|l| l.tree).or(target.tree),
+            Some(Assembly::Conflict { .. } | Assembly::TakesBack { .. }) | None => {
+                target.landing.as_ref().map(|l| l.tree).or(target.tree)
+            }
         };
         let Some(tree) = tree else { return };
         let gate = self.evidence(name, request, tree, commit);
@@ -344,7 +353,9 @@ impl Queue {
 
     fn conflict_blockers(&self, name: &BranchName, place: &Place) -> Vec<Blocker> {
         let assembly = self.targets.get(name).and_then(|t| t.assemblies.get(&(place.base, place.request)));
-        let Some(Assembly::Conflict { paths, .. }) = assembly else { return Vec::new() };
+        let Some(Assembly::Conflict { paths, .. } | Assembly::TakesBack { paths, .. }) = assembly else {
+            return Vec::new();
+        };
         let touches = |r: &&RequestId| {
             self.live
                 .get(r)

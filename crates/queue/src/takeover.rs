@@ -48,7 +48,7 @@ impl Queue {
         for target in self.targets.values_mut() {
             target.assemblies.retain(|(base, _), assembly| match assembly {
                 Assembly::Clean { commit, .. } => !is_lost(commit) && !is_lost(base),
-                Assembly::Conflict { .. } => !is_lost(base),
+                Assembly::Conflict { .. } | Assembly::TakesBack { .. } => !is_lost(base),
             });
             target.runs.retain(|_, run| !is_lost(&run.candidate));
         }

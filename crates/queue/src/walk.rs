@@ -125,7 +125,7 @@ fn standing(
 ) -> Standing {
     let (commit, tree) = match target.assemblies.get(&(base, request)) {
         None => return Standing::Unassembled,
-        Some(Assembly::Conflict { .. }) => return Standing::Conflict,
+        Some(Assembly::Conflict { .. } | Assembly::TakesBack { .. }) => return Standing::Conflict,
         Some(Assembly::Clean { commit, tree, .. }) => (*commit, *tree),
     };
     if no_gate || commit == base {

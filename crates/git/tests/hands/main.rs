@@ -2,6 +2,7 @@
 
 mod assemble;
 mod attributes;
+mod guard;
 mod http;
 mod land;
 mod look;
