@@ -141,6 +141,7 @@ impl Queue {
             return;
         };
         self.last_request = self.last_request.max(id.0);
+        self.latest = self.latest.max(*published);
         self.live.insert(
             id,
             Request {
@@ -319,6 +320,7 @@ impl Queue {
                 files,
                 arrived: request.arrived,
                 at,
+                unknown_until: Some(self.latest),
                 ending,
                 fell_off: false,
             },

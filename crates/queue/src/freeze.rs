@@ -118,8 +118,10 @@ impl Queue {
                 let a = &ended.announcement;
                 labels.push(format!("{id} ({} by {})", a.branch, a.agent));
             }
+            let names = [ended.announcement.requirement.to_string(), ended.announcement.branch.to_string()];
             self.ended.insert(*id, ended);
             self.index_ended(*id);
+            names.into_iter().for_each(|name| self.index_landed_name(name));
         }
         let more = requests.len().saturating_sub(labels.len());
         let more = if more > 0 { format!(" and {more} more") } else { String::new() };

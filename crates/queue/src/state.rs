@@ -27,6 +27,9 @@ pub struct Queue {
     pub(crate) targets: BTreeMap<BranchName, Target>,
     pub(crate) remote_lost: Option<String>,
     pub(crate) counts: Counts,
+    /// When the latest announcement was published, by the server's clock.
+    #[serde(default)]
+    pub(crate) latest: Millis,
     #[serde(skip)]
     pub(crate) index: Index,
 }
@@ -154,6 +157,9 @@ pub struct Ended {
     pub(crate) files: Vec<String>,
     pub(crate) arrived: Millis,
     pub(crate) at: Millis,
+    /// Whatever was published until then, by the server's clock, was so before this end could be known.
+    #[serde(default)]
+    pub(crate) unknown_until: Option<Millis>,
     /// How it ended.
     pub ending: Ending,
     /// It had landed, and the target was moved back behind it.
@@ -469,6 +475,16 @@ impl Queue {
                 let latest = self.index.landed_names.entry(name.to_owned()).or_insert(id);
                 *latest = id.max(*latest);
             }
+        }
+    }
+
+    /// Who landed last under a name, once somebody who did is on the target no more.
+    pub(crate) fn index_landed_name(&mut self, name: String) {
+        let named =
+            |e: &Ended| e.announcement.requirement.as_str() == name || e.announcement.branch.as_str() == name;
+        let latest = self.ended.iter().rev().find(|(_, e)| e.is_on_target() && named(e)).map(|(id, _)| *id);
+        if let Some(id) = latest {
+            self.index.landed_names.insert(name, id);
         }
     }
 

@@ -283,7 +283,7 @@ impl<'a> Act<'a> {
             self.queue.index.ended_by_branch.get(&key).into_iter().flatten().rev().find(|id| {
                 self.queue.ended.get(id).is_some_and(|e| {
                     let landed = e.is_on_target() && head.is_some();
-                    same(e.head) && (landed || live.published <= e.at)
+                    same(e.head) && (landed || live.published <= e.unknown_until.unwrap_or(e.at))
                 })
             })
         };

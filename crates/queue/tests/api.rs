@@ -74,9 +74,13 @@ impl House {
     }
 
     fn announce(&mut self, name: &str, priority: u8, needs: &[&str]) -> RequestId {
-        self.message(&json!({"agent": "roy", "branch": format!("work/{name}"), "requirement": name,
+        self.announce_for(name, name, priority, needs)
+    }
+
+    fn announce_for(&mut self, name: &str, requirement: &str, priority: u8, needs: &[&str]) -> RequestId {
+        self.message(&json!({"agent": "roy", "branch": format!("work/{name}"), "requirement": requirement,
             "priority": priority, "depends_on": needs}));
-        let request = self.queue.find(name).unwrap();
+        let request = self.queue.find(&format!("work/{name}")).unwrap();
         let found = Inspection::Pinned {
             head: commit(100 + u8::try_from(request.0).unwrap()),
             merge_base: commit(1),
@@ -123,6 +127,16 @@ impl House {
                 ms: 10,
                 steps: Vec::new(),
             }));
+        }
+    }
+
+    /// Lands what the plan has ready.
+    fn land(&mut self) {
+        for order in self.queue.plan(&self.policy).orders {
+            let Order::Land { target, landing } = order else { continue };
+            let seen = sighting(landing.to, landing.requests.iter().map(|(_, c)| *c).collect());
+            let outcome = LandOutcome::Landed { seen };
+            self.input(Input::LandEnded { target, to: landing.to, outcome, project: Ok(Project::default()) });
         }
     }
 
@@ -270,6 +284,47 @@ fn agents_are_told_to_stop_when_the_queue_is_long() {
         house.announce(&format!("w{i}"), 2, &[]);
     }
     assert_eq!(house.queue.pressure(&house.policy), Pressure::Stop);
+}
+
+#[test]
+fn a_clock_that_is_ahead_swallows_no_announcement() {
+    let mut house = House::new(1);
+    let info = json!({"agent": "roy", "branch": "work/A", "requirement": "A"});
+    for request in 1..=2 {
+        (house.now, house.messages) = (5_000, request - 1);
+        let payload = json!({"type": "ready_to_merge", "merge_info": info}).to_string().into_bytes();
+        house.input(Input::Message {
+            intake: IntakeSeq(request),
+            subject: "work.integration.roy".to_owned(),
+            published: Millis(request * 100),
+            traceparent: None,
+            payload,
+        });
+        house.input(Input::Inspected(vec![(RequestId(request), Inspection::BranchMissing)]));
+    }
+    let ends = |id: u64| house.queue.ended(RequestId(id)).map(|e| matches!(e.ending, Ending::Failed { .. }));
+    assert_eq!((ends(1), ends(2)), (Some(true), Some(true)), "the second one came after the first had ended");
+}
+
+#[test]
+fn a_name_stands_for_what_is_still_on_the_target() {
+    let mut house = House::new(1);
+    let mut tips = Vec::new();
+    for branch in ["one", "two"] {
+        house.announce_for(branch, "REQ", 2, &[]);
+        house.assemble();
+        house.finish(&RunOutcome::Green);
+        house.land();
+        tips.push(house.queue.tip(&main_branch()).unwrap());
+    }
+    let mut back = sighting(tips[0], Vec::new());
+    (back.movement, back.lost) = (Movement::Rewound, vec![tips[1]]);
+    house.look(Some(tips[1]), back);
+    let waits = house.announce("three", 2, &["REQ"]);
+    let never = house.announce("four", 2, &["work/two"]);
+    let blockers =
+        |house: &House, id| house.queue.request(id, Millis(0), &house.policy).unwrap().blockers.len();
+    assert_eq!((blockers(&house, waits), blockers(&house, never)), (0, 1));
 }
 
 #[test]
