@@ -12,6 +12,7 @@ use crate::rng::digest;
 /// file; two sides that changed one region differently conflict.
 pub(crate) type Files = BTreeMap<String, String>;
 
+#[derive(Clone)]
 struct Commit {
     parents: Vec<CommitId>,
     tree: TreeId,
@@ -22,7 +23,7 @@ struct Commit {
 }
 
 /// All objects of a toy world; nothing is ever collected.
-#[derive(Default)]
+#[derive(Default, Clone)]
 pub(crate) struct Git {
     commits: BTreeMap<CommitId, Commit>,
     order: Vec<CommitId>,
@@ -115,6 +116,24 @@ impl Git {
             next = self.commits.get(&commit).and_then(|c| c.parents.first().copied());
         }
         found
+    }
+
+    /// The first parent.
+    pub(crate) fn parent(&self, commit: CommitId) -> Option<CommitId> {
+        self.commits.get(&commit)?.parents.first().copied()
+    }
+
+    /// Regions that differ.
+    pub(crate) fn changed(&self, from: CommitId, to: CommitId) -> BTreeSet<String> {
+        let (was, is) = (self.files(from), self.files(to));
+        let regions = was.keys().chain(is.keys());
+        regions.filter(|r| was.get(*r) != is.get(*r)).cloned().collect()
+    }
+
+    /// What `head` changes since it left the history that `merge` put it on.
+    pub(crate) fn own_changes(&self, head: CommitId, merge: CommitId) -> BTreeSet<String> {
+        let left = self.parent(merge).and_then(|was| self.merge_base(head, was));
+        left.map(|left| self.changed(left, head)).unwrap_or_default()
     }
 
     /// How a branch got from `known` to `tip`.

@@ -1,100 +1,168 @@
-use yardmaster_protocol::{
-    BranchName, CommitId, GateJob, LandOutcome, Landing, RequestId, RunId, RunOutcome, RunReport, Sighting,
-};
+use yardmaster_protocol::{BranchName, CommitId, GateJob, RequestId, RunId, RunOutcome, RunReport};
 use yardmaster_queue::{Input, Order, PinAsk};
 
-use crate::gate::project;
-use crate::remote::Pushed;
+use crate::fault::Fault;
 use crate::violation::Violation;
-use crate::world::{Happening, LOOK_EVERY, Running, World};
+use crate::world::{Happening, Outage, Own, Running, World};
 
-const BACKOFF: u64 = 3_000;
+pub(crate) const BACKOFF: u64 = 3_000;
 
 impl World {
     /// Starts what the plan has and nobody does; stops what somebody does and the plan has not.
-    pub(crate) fn carry_out(&mut self) {
-        let Some(daemon) = &self.daemon else { return };
-        let plan = daemon.queue.plan(&self.policy);
+    pub(crate) fn carry_out(&mut self) -> Result<(), Violation> {
+        let Some(daemon) = self.daemons.get(&self.acting) else { return Ok(()) };
+        let plan = daemon.queue.plan(&daemon.policy);
         let mut jobs: Vec<GateJob> = Vec::new();
         for order in plan.orders {
             match order {
                 Order::Pin { tip, asks, .. } => self.pin(tip, &asks),
                 Order::Assemble { target, base, specs } => {
-                    if self.daemon.as_mut().is_some_and(|d| d.assembling.insert(target.clone())) {
-                        let merges = self.git.assemble(base, &specs);
-                        let (ms, epoch) = (self.rng.range(5, 400), self.epoch);
-                        self.after(ms, Happening::Merged { epoch, target, merges });
+                    let free = self
+                        .daemons
+                        .get_mut(&self.acting)
+                        .is_some_and(|d| d.assembling.insert(target.clone()));
+                    if free && !self.hit(Fault::BeforeAssemble) {
+                        let merges = (!self.is_out(Outage::Mirror)).then(|| self.git.assemble(base, &specs));
+                        let ms = self.rng.range(5, 400);
+                        self.own(ms, Own::Merged { target, merges });
                     }
                 }
                 Order::Test(job) => jobs.push(job),
                 Order::Land { target, landing } => self.push(target, landing),
             }
+            if !self.lives() {
+                return Ok(());
+            }
         }
-        let gone: Vec<RunId> =
-            self.running.keys().filter(|run| !jobs.iter().any(|j| j.run == **run)).cloned().collect();
-        gone.into_iter().for_each(|run| self.stop(&run));
-        jobs.into_iter().for_each(|job| self.start(job));
+        self.match_jobs(jobs)
+    }
+
+    fn match_jobs(&mut self, jobs: Vec<GateJob>) -> Result<(), Violation> {
+        let gone: Vec<RunId> = self
+            .running
+            .iter()
+            .filter(|(run, r)| r.epoch == self.acting && !jobs.iter().any(|j| j.run == **run))
+            .map(|(run, _)| run.clone())
+            .collect();
+        for run in gone {
+            if self.hit(Fault::BeforeRetract) {
+                return Ok(());
+            }
+            self.stop(&run);
+            if self.hit(Fault::AfterRetract) {
+                return Ok(());
+            }
+        }
+        for job in jobs {
+            if self.running.contains_key(&job.run) || self.is_out(Outage::Nats) {
+                continue;
+            }
+            let asked = self.ledger.runs.get(&job.run).is_some_and(|asked| asked.tree == job.tree);
+            Violation::unless(asked, "nothing is tested before the journal says so", || job.run.to_string())?;
+            if self.hit(Fault::BeforeJob) {
+                return Ok(());
+            }
+            self.start_run(job);
+            if self.hit(Fault::AfterJob) {
+                return Ok(());
+            }
+        }
+        Ok(())
     }
 
     fn pin(&mut self, tip: CommitId, asks: &[PinAsk]) {
-        let Some(daemon) = self.daemon.as_mut().filter(|d| !d.pinning) else { return };
+        let Some(daemon) = self.daemons.get_mut(&self.acting).filter(|d| !d.pinning) else { return };
         daemon.pinning = true;
-        let (ms, epoch) = (self.rng.range(20, 3_000), self.epoch);
+        if self.hit(Fault::BeforePin) {
+            return;
+        }
+        let ms = self.rng.range(20, 3_000);
         let inspect = |ask: &PinAsk| -> (RequestId, _) {
             let found = self.remote.branches.get(&ask.branch).copied();
             (ask.request, self.git.inspect(found, ask.commit, tip))
         };
-        let found = (!self.remote.silent).then(|| asks.iter().map(inspect).collect());
-        self.after(ms, Happening::Pinned { epoch, found });
+        let fails = self.remote.silent || self.is_out(Outage::Mirror);
+        let found: Option<Vec<_>> = (!fails).then(|| asks.iter().map(inspect).collect());
+        let pinned = |(request, found): &(RequestId, yardmaster_protocol::Inspection)| {
+            matches!(found, yardmaster_protocol::Inspection::Pinned { .. }).then_some(*request)
+        };
+        self.pins.extend(found.iter().flatten().filter_map(pinned));
+        self.own(ms, Own::Pinned { found });
     }
 
     pub(crate) fn pinned(
         &mut self,
         found: Option<Vec<(RequestId, yardmaster_protocol::Inspection)>>,
     ) -> Result<(), Violation> {
-        let Some(daemon) = &mut self.daemon else { return Ok(()) };
+        if self.hit(Fault::AfterPin) {
+            return Ok(());
+        }
+        let Some(daemon) = self.daemons.get_mut(&self.acting) else { return Ok(()) };
         match found {
             Some(found) => {
                 daemon.pinning = false;
-                self.input(Input::Inspected(found)).map(drop)
+                self.input(Input::Inspected(found))
             }
             None => {
-                let epoch = self.epoch;
-                self.after(BACKOFF, Happening::FreeAgain { epoch, target: None });
-                self.input(Input::RemoteSilent { why: "it does not answer".to_owned() }).map(drop)
+                self.own(BACKOFF, Own::FreeAgain { target: None });
+                self.input(Input::RemoteSilent { why: "it does not answer".to_owned() })
             }
         }
     }
 
-    fn start(&mut self, job: GateJob) {
-        if self.running.contains_key(&job.run) {
-            return;
+    pub(crate) fn merged(
+        &mut self,
+        target: BranchName,
+        merges: Option<Vec<yardmaster_protocol::Assembled>>,
+    ) -> Result<(), Violation> {
+        if self.hit(Fault::AfterAssemble) {
+            return Ok(());
         }
-        self.scheduled_run(job);
+        if let Some(daemon) = self.daemons.get_mut(&self.acting) {
+            daemon.assembling.remove(&target);
+        }
+        match merges {
+            Some(merges) => self.input(Input::Assembled { target, merges }),
+            None => {
+                self.own(BACKOFF, Own::FreeAgain { target: None });
+                Ok(())
+            }
+        }
     }
 
-    fn scheduled_run(&mut self, job: GateJob) {
-        let (serial, run) =
-            (self.steps * 1_000 + u64::try_from(self.running.len()).unwrap_or(0), job.run.clone());
+    fn start_run(&mut self, job: GateJob) {
+        self.serials += 1;
+        let (serial, run, epoch) = (self.serials, job.run.clone(), self.acting);
         let ms = if self.rng.chance(20) { self.rng.range(100, 1_000) } else { self.rng.range(1_000, 60_000) };
-        self.running.insert(run.clone(), Running { serial, job, started: self.now });
+        self.running.insert(run.clone(), Running { serial, epoch, job, started: self.now });
         self.after(ms, Happening::RunEnds { run, serial });
     }
 
     /// Ends a run that nobody wants; its report may come all the same.
-    fn stop(&mut self, run: &RunId) {
+    pub(crate) fn stop(&mut self, run: &RunId) {
         let Some(running) = self.running.remove(run) else { return };
-        if self.unlucky(30) {
+        if self.unlucky(30, Fault::ReportUncalled) {
             let outcome =
                 if self.rng.chance(50) { RunOutcome::Cancelled } else { self.verdict(&running.job) };
-            let report = report(&running, outcome, self.now);
             let ms = self.rng.range(0, 5_000);
-            self.after(ms, Happening::Report { report, serial: running.serial });
+            self.told(&running, outcome, ms);
         }
     }
 
+    /// A report goes into the stream, where it stays until somebody has taken it.
+    fn told(&mut self, running: &Running, outcome: RunOutcome, ms: u64) {
+        self.reports.insert(running.serial, report(running, outcome, self.now));
+        self.after(ms, Happening::Report { serial: running.serial });
+    }
+
     fn verdict(&mut self, job: &GateJob) -> RunOutcome {
-        if self.rules.is_green(&self.git.files_of(job.tree), &job.gate) {
+        let mut green = self.rules.is_green(&self.git.files_of(job.tree), &job.gate);
+        if self.flaky && self.rng.chance(if green { 10 } else { 2 }) {
+            green = !green;
+            self.flaked.insert(job.tree);
+            self.count(Fault::GateFlaked);
+        }
+        if green {
             return RunOutcome::Green;
         }
         let (step, log_tail) = ("gate".to_owned(), "red".to_owned());
@@ -106,173 +174,30 @@ impl World {
     }
 
     pub(crate) fn run_ends(&mut self, run: &RunId, serial: u64) {
-        let Some(job) = self.running.get(run).filter(|r| r.serial == serial).map(|r| r.job.clone()) else {
-            return;
-        };
-        let outcome = if self.unlucky(8) {
+        let Some(running) = self.running.get(run).filter(|r| r.serial == serial).cloned() else { return };
+        let lost = self.unlucky(8, Fault::RunnerLost);
+        let outcome = if lost {
             RunOutcome::Lost { why: "the runner died".to_owned() }
         } else {
-            self.verdict(&job)
+            self.verdict(&running.job)
         };
-        if let Some(running) = self.running.get(run) {
-            let report = report(running, outcome, self.now);
-            if self.unlucky(5) {
-                self.after(700, Happening::Report { report: report.clone(), serial });
-            }
-            self.after(0, Happening::Report { report, serial });
-        }
+        self.told(&running, outcome, 0);
     }
 
-    /// Reports come until the daemon has taken them.
-    pub(crate) fn report(&mut self, report: RunReport, serial: u64) -> Result<(), Violation> {
-        let run = report.run.clone();
-        if self.daemon.is_none() || !self.input(Input::RunEnded(report.clone()))? {
-            self.after(2_000, Happening::Report { report, serial });
-        } else if self.running.get(&run).is_some_and(|r| r.serial == serial) {
-            self.running.remove(&run);
-        }
-        Ok(())
-    }
-
-    fn push(&mut self, target: BranchName, landing: Landing) {
-        if self.daemon.as_mut().is_some_and(|d| d.busy.insert(target.clone())) {
-            let (ms, epoch) = (self.rng.range(20, 1_500), self.epoch);
-            self.after(ms, Happening::PushArrives { epoch, target, landing });
-        }
-    }
-
-    /// The moment at which the remote takes a push, or does not.
-    pub(crate) fn push_arrives(
-        &mut self,
-        epoch: u32,
-        target: BranchName,
-        landing: Landing,
-    ) -> Result<(), Violation> {
-        let orphan = epoch != self.epoch;
-        if orphan && (self.rewound || self.rng.chance(50)) {
+    /// Reports come until a daemon has taken them, and sometimes again.
+    pub(crate) fn report(&mut self, serial: u64) -> Result<(), Violation> {
+        let Some(report) = self.reports.get(&serial).cloned() else { return Ok(()) };
+        self.after(2_000, Happening::Report { serial });
+        if self.is_out(Outage::Nats) || !self.choose() || self.hit(Fault::BeforeReportTaken) {
             return Ok(());
         }
-        let lost_before = self.unlucky(5);
-        let lost_after = self.unlucky(8);
-        let mut pushed = None;
-        if !self.remote.silent && !lost_before {
-            let before = self.remote.branches.get(&target).copied();
-            let outcome = self.remote.push(&self.git, &target, landing.from, landing.to);
-            self.tell(|w| format!("remote: push of {} to {target}: {outcome:?}", w.git.name(landing.to)));
-            if self.remote.branches.get(&target).copied() != before {
-                self.tip_moved(&target);
-                self.check_push(&target, &landing)?;
-            }
-            pushed = (!lost_after).then_some(outcome);
+        if let Some(daemon) = self.daemons.get_mut(&self.acting) {
+            daemon.reports.push(serial);
         }
-        let ms = self.rng.range(5, 800);
-        self.after(ms, Happening::PushReturns { epoch, target, landing, pushed });
-        Ok(())
-    }
-
-    /// Every commit that a push put on the first-parent history was green itself.
-    fn check_push(&self, target: &BranchName, landing: &Landing) -> Result<(), Violation> {
-        let forward = self.git.contains(landing.to, landing.from);
-        Violation::unless(forward, "the target only moves forward", || self.git.name(landing.to))?;
-        let files = self.git.files(landing.from);
-        let gate = match &self.policy.gate {
-            yardmaster_queue::GateRule::Fixed(gate) => gate.clone(),
-            yardmaster_queue::GateRule::FromTarget => project(&files).gate.unwrap_or_default(),
-        };
-        for commit in self.git.first_parents(landing.to, Some(landing.from)) {
-            let tree = self.git.tree(commit);
-            let green = self.rules.is_green(&self.git.files(commit), &gate);
-            let tested = self.ledger.greens.contains(&(tree, gate.id()));
-            Violation::unless(green && tested, "every commit on the target was green itself", || {
-                format!("{} on {target}: green {green}, tested {tested}", self.git.name(commit))
-            })?;
-            let ours = landing.requests.iter().any(|(_, c)| *c == commit);
-            Violation::unless(ours, "every commit of a push is somebody's", || self.git.name(commit))?;
+        if self.unlucky(5, Fault::ReportDoubled) {
+            self.input(Input::RunEnded(report.clone()))?;
         }
-        Ok(())
-    }
-
-    pub(crate) fn push_returns(
-        &mut self,
-        target: BranchName,
-        landing: &Landing,
-        pushed: Option<Pushed>,
-    ) -> Result<(), Violation> {
-        let epoch = self.epoch;
-        let commits: Vec<CommitId> = landing.requests.iter().map(|(_, c)| *c).collect();
-        let seen = self.remote.look(&self.git, &target, Some(landing.from), &commits);
-        let project = Ok(seen.as_ref().map(|s| project(&self.git.files(s.tip))).unwrap_or_default());
-        let outcome = match (pushed, seen) {
-            (Some(Pushed::Declined(why)), Some(seen)) => LandOutcome::Declined { why, seen },
-            (Some(_), Some(seen)) if seen.contains.contains(&landing.to) => LandOutcome::Landed { seen },
-            (Some(_), Some(seen)) => LandOutcome::Moved { seen },
-            (_, _) => LandOutcome::Unknown { why: "the connection broke".to_owned() },
-        };
-        let ms = if matches!(outcome, LandOutcome::Unknown { .. }) { BACKOFF } else { 0 };
-        if ms > 0 {
-            self.after(ms, Happening::FreeAgain { epoch, target: Some(target.clone()) });
-            let ms = self.rng.range(0, 2 * BACKOFF);
-            self.after(ms, Happening::LookDue { epoch, target: target.clone(), periodic: false });
-        } else {
-            self.set_free(&target);
-        }
-        self.input(Input::LandEnded { target, to: landing.to, outcome, project }).map(drop)
-    }
-
-    fn set_free(&mut self, target: &BranchName) {
-        if let Some(daemon) = &mut self.daemon {
-            daemon.busy.remove(target);
-        }
-    }
-
-    pub(crate) fn look_due(&mut self, target: BranchName, periodic: bool) {
-        let epoch = self.epoch;
-        let Some(daemon) = &mut self.daemon else { return };
-        if !daemon.busy.insert(target.clone()) {
-            self.after(400, Happening::LookDue { epoch, target, periodic });
-            return;
-        }
-        if periodic {
-            self.after(LOOK_EVERY, Happening::LookDue { epoch, target: target.clone(), periodic });
-        }
-        let Some(daemon) = &self.daemon else { return };
-        let known = daemon.queue.tip(&target);
-        let asked = daemon.queue.landing_commits(&target);
-        let sighting = self.remote.look(&self.git, &target, known, &asked);
-        let ms = self.rng.range(5, 1_000);
-        self.after(ms, Happening::LookReturns { epoch, target, known, sighting });
-    }
-
-    pub(crate) fn look_returns(
-        &mut self,
-        target: BranchName,
-        known: Option<CommitId>,
-        sighting: Option<Sighting>,
-    ) -> Result<(), Violation> {
-        self.set_free(&target);
-        let input = match sighting {
-            Some(sighting) => {
-                let project = Ok(project(&self.git.files(sighting.tip)));
-                Input::Seen { target: target.clone(), known, sighting, project }
-            }
-            None => Input::RemoteSilent { why: "it does not answer".to_owned() },
-        };
-        self.input(input)?;
-        self.operator(target)
-    }
-
-    /// Freezes for no reason the queue knows, and sooner or later unfreezes what stands still.
-    fn operator(&mut self, target: BranchName) -> Result<(), Violation> {
-        let Some(daemon) = &self.daemon else { return Ok(()) };
-        let who = "operator".to_owned();
-        if !daemon.queue.is_frozen(&target) {
-            if self.unlucky(2) {
-                self.input(Input::Freeze { target, who, why: "a release".to_owned() })?;
-            }
-        } else if self.quiet || self.rng.chance(30) {
-            self.input(Input::Unfreeze { target, who, why: "looked at".to_owned() })?;
-        }
-        Ok(())
+        self.input(Input::RunEnded(report))
     }
 }
 

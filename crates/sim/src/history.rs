@@ -1,11 +1,11 @@
-use yardmaster_protocol::{BlockerKind, Millis, RequestId};
-use yardmaster_queue::{BaseRed, Input, Queue};
+use yardmaster_queue::Input;
 
-use crate::ledger::{End, Record};
+use crate::daemon::Daemon;
+use crate::fault::{Fault, Tally};
 use crate::populate::policy;
 use crate::rng::Rng;
 use crate::violation::Violation;
-use crate::world::{Happening, QUIET_AT, World};
+use crate::world::{Happening, Outage, Own, QUIET_AT, World};
 
 /// What a history came to.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -18,8 +18,10 @@ pub struct Outcome {
     pub failed: u64,
     /// Requests that wait at the end, for a stated reason.
     pub waiting: u64,
-    /// Times that the daemon was killed.
-    pub crashes: u64,
+    /// Histories forked off, in which faults stopped early.
+    pub forks: u64,
+    /// How often each fault came to pass.
+    pub tally: Tally,
     /// Virtual milliseconds.
     pub ms: u64,
 }
@@ -31,7 +33,10 @@ impl Outcome {
         self.landed += other.landed;
         self.failed += other.failed;
         self.waiting += other.waiting;
-        self.crashes += other.crashes;
+        self.forks += other.forks;
+        for (fault, times) in &other.tally {
+            *self.tally.entry(*fault).or_default() += times;
+        }
         self.ms += other.ms;
     }
 }
@@ -56,147 +61,137 @@ pub fn run(seed: u64, told: bool) -> History {
 impl World {
     fn live(&mut self) -> Result<Outcome, Violation> {
         let mut idle = 0;
-        let mut crashes = 0;
         while let Some(happening) = self.next() {
-            let look = matches!(happening, Happening::LookReturns { .. });
-            crashes += u64::from(matches!(happening, Happening::Start));
+            let look = matches!(happening, Happening::OfDaemon { what: Own::LookReturns { .. }, .. });
             self.happen(happening)?;
             if self.quiet && look {
+                self.moves_on()?;
                 idle = if self.is_idle() { idle + 1 } else { 0 };
                 if idle > 2 * self.policy.targets.len() {
-                    return self.epilogue(crashes.saturating_sub(1));
+                    return self.epilogue();
                 }
             }
             let limit = QUIET_AT + 600_000 + 400_000 * u64::try_from(self.works.len()).unwrap_or(0);
             Violation::unless(self.now < limit, "progress", || {
-                let plan = self.daemon.as_ref().map(|d| d.queue.plan(&self.policy));
-                format!("still at work {} s after the last fault: {plan:?}", (self.now - QUIET_AT) / 1_000)
+                let plans = self.daemons.values().map(|d| d.queue.plan(&d.policy));
+                let plans: Vec<_> = plans.collect();
+                format!("still at work {} s after the last fault: {plans:?}", (self.now - QUIET_AT) / 1_000)
             })?;
         }
         Err(Violation::new("progress", "nothing will ever happen again"))
     }
 
     fn is_idle(&self) -> bool {
-        let planned = self.daemon.as_ref().is_none_or(|d| !d.queue.plan(&self.policy).orders.is_empty());
-        !planned && self.running.is_empty() && self.stream.iter().all(|m| m.acked)
+        let idle = |d: &Daemon| {
+            d.queue.plan(&d.policy).orders.is_empty() && d.batch.is_empty() && d.outbox.is_empty()
+        };
+        !self.daemons.is_empty()
+            && self.daemons.values().all(idle)
+            && self.running.is_empty()
+            && self.reports.is_empty()
+            && self.stream.iter().all(|m| m.acked)
     }
 
     fn happen(&mut self, happening: Happening) -> Result<(), Violation> {
         match happening {
-            Happening::Act(act) => self.act(&act),
-            Happening::Deliver { seq } => self.deliver(seq),
-            Happening::RunEnds { run, serial } => {
-                self.run_ends(&run, serial);
-                Ok(())
+            Happening::Act(act) => return self.act(&act),
+            Happening::Deliver { seq } => return self.deliver(seq),
+            Happening::RunEnds { run, serial } => self.run_ends(&run, serial),
+            Happening::Report { serial } => return self.report(serial),
+            Happening::PushArrives { epoch, target, landing } => {
+                return self.push_arrives(epoch, target, landing);
             }
-            Happening::Report { report, serial } => self.report(report, serial),
-            Happening::PushArrives { epoch, target, landing } => self.push_arrives(epoch, target, landing),
+            Happening::OfDaemon { epoch, what } => return self.reach(epoch, what),
+            Happening::Outside(what) => return self.outside(what),
+            Happening::Arm(point) => self.armed.extend((!self.quiet).then_some(point)),
             Happening::Crash => {
-                self.crash();
-                Ok(())
-            }
-            Happening::Start => self.start_daemon(),
-            Happening::Foreign | Happening::Rewind | Happening::Silence | Happening::Speech => {
-                self.outside(&happening);
-                Ok(())
-            }
-            Happening::Quiet => {
-                self.quiet = true;
-                self.remote.silent = false;
-                Ok(())
-            }
-            Happening::Pinned { epoch, .. }
-            | Happening::Merged { epoch, .. }
-            | Happening::PushReturns { epoch, .. }
-            | Happening::LookDue { epoch, .. }
-            | Happening::LookReturns { epoch, .. }
-            | Happening::FreeAgain { epoch, .. } => {
-                if epoch == self.epoch {
-                    self.reach_daemon(happening)
-                } else {
-                    Ok(())
+                if self.choose() {
+                    self.count(Fault::Killed);
+                    self.crash();
                 }
+            }
+            Happening::Start => return self.start(),
+            Happening::Rival => {
+                if !self.quiet && self.choose() {
+                    self.count(Fault::Rival);
+                    return self.start_daemon();
+                }
+            }
+            Happening::Sleep => self.sleep(),
+            Happening::Fork => return self.fork(),
+            Happening::Quiet => self.calm(),
+        }
+        Ok(())
+    }
+
+    /// Faults and agents stop; what was away is back.
+    fn calm(&mut self) {
+        self.quiet = true;
+        self.calm_at = self.now;
+        self.skew = 0;
+        self.armed.clear();
+        [Outage::Remote, Outage::Nats, Outage::Journal, Outage::Mirror]
+            .into_iter()
+            .for_each(|outage| self.set_out(outage, false));
+        for (target, tips) in &self.tips_had {
+            if let Some(tip) = tips.last() {
+                self.remote.branches.entry(target.clone()).or_insert(*tip);
             }
         }
     }
 
-    /// What only the process that asked for it can get.
-    fn reach_daemon(&mut self, happening: Happening) -> Result<(), Violation> {
-        match happening {
-            Happening::Pinned { found, .. } => self.pinned(found),
-            Happening::Merged { target, merges, .. } => {
-                if let Some(daemon) = &mut self.daemon {
-                    daemon.assembling.remove(&target);
-                }
-                self.input(Input::Assembled { target, merges }).map(drop)
-            }
-            Happening::PushReturns { target, landing, pushed, .. } => {
-                self.push_returns(target, &landing, pushed)
-            }
-            Happening::LookDue { target, periodic, .. } => {
+    /// From here, too, everything comes to an end once faults stop.
+    fn fork(&mut self) -> Result<(), Violation> {
+        if self.forked {
+            return Ok(());
+        }
+        let mut other = self.clone();
+        (other.forked, other.story) = (true, None);
+        other.calm();
+        self.forks += 1;
+        other
+            .live()
+            .map(drop)
+            .map_err(|v| Violation::new(v.rule, format!("in the fork at {}: {}", self.now, v.found)))
+    }
+
+    /// What only the process that asked for it can get, once it is awake.
+    fn reach(&mut self, epoch: u32, what: Own) -> Result<(), Violation> {
+        self.acting = epoch;
+        let Some(daemon) = self.daemons.get_mut(&epoch) else { return Ok(()) };
+        if daemon.wakes_at > self.now {
+            let ms = daemon.wakes_at - self.now;
+            self.own(ms, what);
+            return Ok(());
+        }
+        match what {
+            Own::Commit => self.commit(),
+            Own::Again { input } => self.again(*input),
+            Own::Pinned { found } => self.pinned(found),
+            Own::Merged { target, merges } => self.merged(target, merges),
+            Own::PushReturns { target, landing, pushed } => self.push_returns(target, &landing, pushed),
+            Own::LookDue { target, periodic } => {
                 self.look_due(target, periodic);
                 Ok(())
             }
-            Happening::LookReturns { target, known, sighting, .. } => {
-                self.look_returns(target, known, sighting)
-            }
-            Happening::FreeAgain { target, .. } => {
-                match (&mut self.daemon, target) {
-                    (Some(daemon), Some(target)) => drop(daemon.busy.take(&target)),
-                    (Some(daemon), None) => daemon.pinning = false,
-                    (None, _) => {}
+            Own::LookReturns { target, known, sighting } => self.look_returns(target, known, sighting),
+            Own::FreeAgain { target } => {
+                match target {
+                    Some(target) => drop(daemon.busy.remove(&target)),
+                    None => daemon.pinning = false,
                 }
-                self.carry_out();
-                Ok(())
+                if daemon.waits { Ok(()) } else { self.carry_out() }
             }
-            _ => Ok(()),
         }
     }
 
-    /// Nobody acts any more: everything has ended, or waits for a stated and true reason.
-    fn epilogue(&self, crashes: u64) -> Result<Outcome, Violation> {
-        let Some(daemon) = &self.daemon else { return Ok(Outcome::default()) };
-        let mut outcome = Outcome { steps: self.steps, crashes, ms: self.now, ..Outcome::default() };
-        for (id, record) in &self.ledger.requests {
-            match record.end {
-                Some(End::Landed) => outcome.landed += 1,
-                Some(End::Failed) => outcome.failed += 1,
-                Some(End::Withdrawn | End::Superseded(_) | End::Repeated) => {}
-                None => {
-                    self.waits_for_a_reason(&daemon.queue, *id, record)?;
-                    outcome.waiting += 1;
-                }
-            }
-            let told = record.told != matches!(record.end, None | Some(End::Repeated));
-            Violation::unless(told, "exactly one terminal event", || id.to_string())?;
-        }
-        Ok(outcome)
-    }
-
-    /// The target itself is red, and so is the request on top of it: somebody has to push.
-    fn waits_for_the_tip(&self, queue: &Queue, id: RequestId, record: &Record) -> bool {
-        let view = queue.request(id, Millis(self.now), &self.policy);
-        let told = view
-            .is_some_and(|v| v.blockers.iter().any(|b| b.kind == BlockerKind::TargetRed && v.head.is_some()));
-        let truth = self.truth();
-        let closed = self.policy.base_red == BaseRed::Block;
-        told && self.ledger.base_is_red(&truth, record) && (closed || self.ledger.is_red_now(&truth, record))
-    }
-
-    fn waits_for_a_reason(&self, queue: &Queue, id: RequestId, record: &Record) -> Result<(), Violation> {
-        let branch = &record.announcement.branch;
-        if self.waits_for_the_tip(queue, id, record) {
+    /// An answer comes once more. The hand at a target tells of one push at a time, so that an old
+    /// outcome cannot come while another push is under way.
+    fn again(&mut self, input: Input) -> Result<(), Violation> {
+        let busy = |target| self.daemons.get(&self.acting).is_some_and(|d| d.busy.contains(target));
+        if matches!(&input, Input::LandEnded { target, .. } if busy(target)) {
             return Ok(());
         }
-        let view = queue.request(id, Millis(self.now), &self.policy);
-        let blockers = view.map(|v| v.blockers).unwrap_or_default();
-        Violation::unless(!blockers.is_empty(), "who waits knows what for", || format!("{id} ({branch})"))?;
-        let pending = |name: &String| {
-            let mut others = self.ledger.requests.iter().filter(|(other, _)| **other != id);
-            others.any(|(i, r)| r.end.is_none() && self.ledger.is_named(*i, r, name))
-        };
-        let unmet = |name: &String| !self.ledger.has_landed(name) || pending(name);
-        let waits = record.announcement.depends_on.iter().any(unmet);
-        Violation::unless(waits, "nobody waits without need", || format!("{id} ({branch}) {blockers:?}"))
+        self.input(input)
     }
 }

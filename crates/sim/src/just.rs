@@ -1,8 +1,8 @@
-use yardmaster_protocol::{Blame, Cause, CommitId, Failure, RequestId};
-
+use yardmaster_protocol::{Blame, Cause, CommitId, Failure, RequestId, TreeId};
 use yardmaster_queue::BaseRed;
 
 use crate::gate::change_region;
+use crate::git::Files;
 use crate::ledger::{End, Ledger, Record, Truth};
 use crate::violation::Violation;
 
@@ -15,7 +15,8 @@ impl Ledger {
         let holds = match failure.cause {
             Cause::Conflict => self.conflicts_now(truth, record),
             Cause::GateRed | Cause::GateTimeout => {
-                self.is_red_now(truth, record)
+                let tested = failure.evidence.candidate.map(|c| truth.git.tree(c));
+                self.is_red_now(truth, record, tested)
                     && (!self.base_is_red(truth, record)
                         || self.base_is_unknown(truth, record, failure.blame))
             }
@@ -39,11 +40,14 @@ impl Ledger {
         self.tip_and_head(record).is_some_and(|(tip, head)| truth.git.merge_files(tip, head).is_err())
     }
 
-    pub(crate) fn is_red_now(&self, truth: &Truth, record: &Record) -> bool {
+    /// Red for its merge with the tip as it is now, or at least its gate said so of that very tree.
+    pub(crate) fn is_red_now(&self, truth: &Truth, record: &Record, tested: Option<TreeId>) -> bool {
         let Some((tip, head)) = self.tip_and_head(record) else { return false };
         let gate = self.gate(truth.policy, &record.target);
         let merged = truth.git.merge_files(tip, head);
-        merged.is_ok_and(|files| !truth.rules.is_green(&files, &gate))
+        let flaked = tested.filter(|tree| truth.flaked.contains(tree));
+        let said = |files: &Files| flaked.is_some_and(|tree| *truth.git.files_of(tree) == *files);
+        merged.is_ok_and(|files| !truth.rules.is_green(&files, &gate) || said(&files))
     }
 
     /// Red without it as well: the toy gate has one step, so nothing shows that it is at fault.
@@ -56,6 +60,9 @@ impl Ledger {
     fn base_is_unknown(&self, truth: &Truth, record: &Record, blame: Blame) -> bool {
         let tree = self.tips.get(&record.target).map(|tip| truth.git.tree(*tip));
         let lost = tree.and_then(|tree| self.lost.get(&tree)).copied().unwrap_or_default();
+        if tree.is_some_and(|tree| truth.flaked.contains(&tree)) {
+            return true;
+        }
         match truth.policy.base_red {
             BaseRed::Ignore => true,
             BaseRed::Differential | BaseRed::Block => {

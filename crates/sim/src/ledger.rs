@@ -1,8 +1,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use yardmaster_protocol::{
-    Announcement, BranchName, CommitId, Event, Fact, Gate, GateId, IntakeSeq, Project, RequestId, RunId,
-    RunOutcome, TreeId,
+    Announcement, Assembly, BranchName, CommitId, Event, Fact, Gate, GateId, IntakeSeq, Millis, Project,
+    RequestId, RunId, RunOutcome, TreeId,
 };
 use yardmaster_queue::{GateRule, Policy, Step};
 
@@ -19,6 +19,12 @@ pub(crate) struct Truth<'a> {
     pub(crate) policy: &'a Policy,
     /// Every tip that each target ever had.
     pub(crate) tips_had: &'a BTreeMap<BranchName, Vec<CommitId>>,
+    /// Branches that somebody took back at some time.
+    pub(crate) withdrawn: &'a BTreeSet<BranchName>,
+    /// Trees of which a gate said what is not so.
+    pub(crate) flaked: &'a BTreeSet<TreeId>,
+    /// The server's time.
+    pub(crate) now: Millis,
     /// Branches that were missing at some time.
     pub(crate) missing: &'a BTreeSet<BranchName>,
     /// A target went backwards at some time.
@@ -26,7 +32,7 @@ pub(crate) struct Truth<'a> {
 }
 
 /// A second, independent account of everything that the journal says, for the checks.
-#[derive(Default)]
+#[derive(Default, Clone)]
 pub(crate) struct Ledger {
     pub(crate) requests: BTreeMap<RequestId, Record>,
     pub(crate) tips: BTreeMap<BranchName, CommitId>,
@@ -35,14 +41,37 @@ pub(crate) struct Ledger {
     pub(crate) greens: BTreeSet<(TreeId, GateId)>,
     pub(crate) lost: BTreeMap<TreeId, u32>,
     pub(crate) landed_heads: BTreeMap<(BranchName, CommitId), RequestId>,
-    pub(crate) runs: BTreeMap<RunId, (TreeId, GateId)>,
     /// Landed, and not on the target any more.
     pub(crate) fell_off: BTreeSet<RequestId>,
     /// Targets that stand still.
     pub(crate) frozen: BTreeSet<BranchName>,
+    pub(crate) runs: BTreeMap<RunId, Asked>,
+    /// Pushes that were decided on, with the gate that judged them.
+    pub(crate) landings: BTreeMap<(BranchName, CommitId, CommitId), Gate>,
+    /// Requests that were red, lost or in conflict somewhere, or did not stand where they did.
+    pub(crate) doubtful: BTreeSet<RequestId>,
+    /// Those that have a place, in the order in which they got it.
+    pub(crate) stacked: Vec<RequestId>,
+    /// When somebody ended, by the server's clock.
+    pub(crate) last_end: u64,
+    /// How often each target moved other than by a landing of ours.
+    pub(crate) moves: BTreeMap<BranchName, u32>,
+}
+
+/// A run that was asked for.
+#[derive(Clone)]
+pub(crate) struct Asked {
+    /// Whose; none: of the target's own tip.
+    pub(crate) request: Option<RequestId>,
+    pub(crate) tree: TreeId,
+    pub(crate) gate: GateId,
+    pub(crate) behind: Vec<RequestId>,
+    /// How often the target had moved by then.
+    pub(crate) moves: u32,
 }
 
 /// One request as the ledger knows it.
+#[derive(Clone)]
 pub(crate) struct Record {
     pub(crate) announcement: Announcement,
     pub(crate) target: BranchName,
@@ -54,6 +83,12 @@ pub(crate) struct Record {
     pub(crate) told: bool,
     /// Its head is in custody.
     pub(crate) pinned: bool,
+    /// Where it landed.
+    pub(crate) commit: Option<CommitId>,
+    /// The server's time of its announcement.
+    pub(crate) sent: Millis,
+    /// The server's time of its end.
+    pub(crate) until: Millis,
 }
 
 /// How a request ended.
@@ -77,8 +112,13 @@ impl Ledger {
         };
         let only_adds = adds && !step.entry.facts.iter().any(ends);
         let mut orphans = Vec::new();
+        if step.entry.facts.iter().any(ends) {
+            self.last_end = truth.now.0;
+        }
         for fact in &step.entry.facts {
-            if let (Fact::RunDropped { run }, true) = (fact, only_adds) {
+            if let (Fact::RunDropped { run }, true) = (fact, only_adds)
+                && self.runs.get(run).is_some_and(|asked| !self.has_another_policy(truth, asked))
+            {
                 return Err(Violation::new(
                     "adding a request never stops a run",
                     format!("{run} was dropped by an announcement"),
@@ -102,7 +142,7 @@ impl Ledger {
 
     fn fact(&mut self, truth: &Truth, fact: &Fact) -> Result<(), Violation> {
         match fact {
-            Fact::Announced { request, intake, target, announcement, .. } => {
+            Fact::Announced { request, intake, target, announcement, published, .. } => {
                 let record = Record {
                     announcement: (**announcement).clone(),
                     target: target.clone(),
@@ -112,12 +152,18 @@ impl Ledger {
                     end: None,
                     told: false,
                     pinned: false,
+                    commit: None,
+                    sent: *published,
+                    until: Millis(u64::MAX),
                 };
                 let before = self.requests.insert(*request, record);
                 Violation::unless(before.is_none(), "an id is given once", || request.to_string())
             }
             Fact::Refused { intake, .. } => self.answer(*intake),
-            Fact::Repeated { request, .. } => self.end(*request, End::Repeated),
+            Fact::Repeated { request, of } => {
+                self.is_repetition(*request, *of)?;
+                self.end(*request, End::Repeated)
+            }
             Fact::Pinned { request, head, .. } => {
                 self.is_no_repetition(*request, *head)?;
                 let record = self.live(*request)?;
@@ -127,17 +173,31 @@ impl Ledger {
                 self.answer(intake)
             }
             Fact::TargetSeen { target, tip, project, .. } => {
-                self.tips.insert(target.clone(), *tip);
+                let before = self.tips.insert(target.clone(), *tip);
+                let own = |from| self.landings.contains_key(&(target.clone(), from, *tip));
+                if before != Some(*tip) && !before.is_some_and(own) {
+                    *self.moves.entry(target.clone()).or_default() += 1;
+                }
                 self.projects.insert(target.clone(), project.clone().unwrap_or_default());
                 Ok(())
             }
-            Fact::Testing { run, tree, gate, request, .. } => {
-                self.live(*request)?;
-                let before = self.runs.insert(run.clone(), (*tree, gate.id()));
+            Fact::Testing { run, tree, gate, request, behind, .. } => {
+                let target = self.live(*request)?.target.clone();
+                let moves = self.moves.get(&target).copied().unwrap_or(0);
+                let asked = Asked {
+                    request: Some(*request),
+                    tree: *tree,
+                    gate: gate.id(),
+                    behind: behind.clone(),
+                    moves,
+                };
+                let before = self.runs.insert(run.clone(), asked);
                 Violation::unless(before.is_none(), "every run has an id of its own", || run.to_string())
             }
             Fact::BaseTesting { run, tree, gate, .. } => {
-                let before = self.runs.insert(run.clone(), (*tree, gate.id()));
+                let asked =
+                    Asked { request: None, tree: *tree, gate: gate.id(), behind: Vec::new(), moves: 0 };
+                let before = self.runs.insert(run.clone(), asked);
                 Violation::unless(before.is_none(), "every run has an id of its own", || run.to_string())
             }
             Fact::TargetRed { target, commit, .. } => self.tip_is(truth, target, *commit, false),
@@ -149,17 +209,42 @@ impl Ledger {
             Fact::Landed { .. } => self.landed(truth, fact),
             Fact::Failed { request, failure } => {
                 self.just(truth, *request, failure)?;
+                self.end_at(truth, *request);
                 self.end(*request, End::Failed)
             }
             Fact::Withdrawn { request, intake, .. } => {
+                let branch = self.live(*request)?.announcement.branch.clone();
+                let meant = truth.withdrawn.contains(&branch);
+                Violation::unless(meant, "only who takes back is withdrawn", || branch.to_string())?;
                 self.answered.extend(*intake);
                 self.end(*request, End::Withdrawn)
             }
-            Fact::Superseded { request, by } => self.end(*request, End::Superseded(*by)),
-            Fact::LandingStarted { target, .. } => {
-                let frozen = self.frozen.contains(target);
-                Violation::unless(!frozen, "nothing is pushed to a frozen target", || target.to_string())
+            Fact::Superseded { request, by } => {
+                self.is_newer(*request, *by)?;
+                self.end(*request, End::Superseded(*by))
             }
+            Fact::LandingStarted { target, landing } => {
+                let gate = self.gate(truth.policy, target);
+                let based = self.tips.get(target) == Some(&landing.from);
+                Violation::unless(based, "pushes start from the tip that is known", || {
+                    format!("{landing:?}")
+                })?;
+                let frozen = self.frozen.contains(target);
+                Violation::unless(!frozen, "nothing is pushed to a frozen target", || target.to_string())?;
+                self.landings.insert((target.clone(), landing.from, landing.to), gate);
+                Ok(())
+            }
+            Fact::Stacked { request } => {
+                self.stacked.push(*request);
+                Ok(())
+            }
+            Fact::Assembled { request, assembly, .. } => {
+                if matches!(assembly, Assembly::Conflict { .. }) {
+                    self.doubtful.insert(*request);
+                }
+                Ok(())
+            }
+            Fact::RunDropped { run } => self.is_useless(truth, run),
             Fact::Frozen { target, .. } => {
                 self.frozen.insert(target.clone());
                 Ok(())
@@ -176,9 +261,6 @@ impl Ledger {
             }
             Fact::RemoteLost { .. }
             | Fact::RemoteBack
-            | Fact::Stacked { .. }
-            | Fact::Assembled { .. }
-            | Fact::RunDropped { .. }
             | Fact::LandingEnded { .. }
             | Fact::Blocked { .. }
             | Fact::WindowSet { .. }
@@ -194,7 +276,8 @@ impl Ledger {
         green: bool,
     ) -> Result<(), Violation> {
         let gate = self.gate(truth.policy, target);
-        let so = truth.rules.is_green(&truth.git.files(tip), &gate) == green;
+        let flaked = truth.flaked.contains(&truth.git.tree(tip));
+        let so = flaked || truth.rules.is_green(&truth.git.files(tip), &gate) == green;
         Violation::unless(so, "what is told of a tip is so", || truth.git.name(tip))
     }
 
@@ -219,7 +302,10 @@ impl Ledger {
     }
 
     fn run_ended(&mut self, run: &RunId, outcome: &RunOutcome) {
-        let Some((tree, gate)) = self.runs.get(run).cloned() else { return };
+        let Some(Asked { request, tree, gate, .. }) = self.runs.get(run).cloned() else { return };
+        if *outcome != RunOutcome::Green {
+            self.doubtful.extend(request);
+        }
         match outcome {
             RunOutcome::Green => {
                 self.greens.insert((tree, gate));
@@ -258,68 +344,24 @@ impl Ledger {
             "landed means that the head is on the target",
             || format!("{request} ({shown})"),
         )?;
+        self.end_at(truth, *request);
+        if let Some(record) = self.requests.get_mut(request) {
+            record.commit = *commit;
+        }
         self.end(*request, End::Landed)
     }
 
-    fn is_no_repetition(&self, request: RequestId, head: CommitId) -> Result<(), Violation> {
-        let Some(new) = self.requests.get(&request) else { return Ok(()) };
-        let twin = self.requests.iter().find(|(_, r)| {
-            r.pinned
-                && r.end.is_none()
-                && r.head == Some(head)
-                && r.target == new.target
-                && r.announcement.branch == new.announcement.branch
-        });
-        Violation::unless(twin.is_none(), "the same head announced again is the same request", || {
-            format!("{request} and {:?}", twin.map(|(id, _)| id))
-        })
-    }
-
-    /// Those in custody that need what failed, with nothing else to stand for it: they fail with it.
-    fn orphans(&self, failed: RequestId) -> Vec<RequestId> {
-        let Some(gone) = self.requests.get(&failed) else { return Vec::new() };
-        let stands = |name: &String| {
-            let pending = self.requests.iter().any(|(i, r)| r.end.is_none() && self.is_named(*i, r, name));
-            pending || self.has_landed(name)
-        };
-        let orphaned = |r: &Record| {
-            let mut needs = r.announcement.depends_on.iter();
-            r.pinned && r.end.is_none() && needs.any(|n| self.is_named(failed, gone, n) && !stands(n))
-        };
-        self.requests.iter().filter(|(_, r)| orphaned(r)).map(|(id, _)| *id).collect()
-    }
-
-    fn needs_have_landed(&self, request: RequestId) -> Result<(), Violation> {
-        let Some(record) = self.requests.get(&request) else { return Ok(()) };
-        let a = &record.announcement;
-        let met = |name: &String| {
-            let became = name.parse().ok().and_then(|id| self.became(id));
-            self.is_named(request, record, name) || became == Some(request) || self.has_landed(name)
-        };
-        let missing = a.depends_on.iter().find(|name| !met(name));
-        Violation::unless(missing.is_none(), "nothing lands before what it depends on", || {
-            format!("{request} ({}) needs {}", a.branch, missing.map_or("", String::as_str))
-        })
-    }
-
-    /// Whether something of that name has landed.
-    pub(crate) fn has_landed(&self, name: &str) -> bool {
-        let landed = |id: RequestId| {
-            let landed = self.requests.get(&id).is_some_and(|r| r.end == Some(End::Landed));
-            landed && !self.fell_off.contains(&id)
-        };
-        match name.parse::<RequestId>() {
-            Ok(id) => self.became(id).is_some_and(landed),
-            Err(_) => self.requests.iter().any(|(id, r)| self.is_named(*id, r, name) && landed(*id)),
+    fn end_at(&mut self, truth: &Truth, request: RequestId) {
+        if let Some(record) = self.requests.get_mut(&request) {
+            record.until = truth.now;
         }
     }
 
-    /// The request that took the place of another one; itself when none did.
-    fn became(&self, request: RequestId) -> Option<RequestId> {
-        match self.requests.get(&request)?.end {
-            Some(End::Superseded(by)) if by > request => self.became(by),
-            _ => Some(request),
-        }
+    /// Whether the message needs no other answer than what is in custody: its head is pinned, or it is
+    /// answered.
+    pub(crate) fn is_held(&self, seq: IntakeSeq, pins: &BTreeSet<RequestId>) -> bool {
+        let live = self.requests.iter().find(|(_, r)| r.intake == seq && r.end.is_none());
+        self.answered.contains(&seq) && live.is_none_or(|(id, r)| r.pinned && pins.contains(id))
     }
 
     pub(crate) fn is_named(&self, id: RequestId, record: &Record, name: &str) -> bool {

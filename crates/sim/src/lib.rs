@@ -2,7 +2,10 @@
 //! toy remote, toy gates, agents and faults in virtual time, one seed one history, every invariant
 //! checked at every step. Never linked into the product.
 
+mod claims;
+mod daemon;
 pub mod exhaust;
+mod fault;
 mod gate;
 mod git;
 mod hands;
@@ -13,7 +16,9 @@ mod ledger;
 mod life;
 mod outside;
 mod populate;
+mod push;
 mod remote;
+mod rest;
 mod rng;
 pub mod story;
 mod tell;
@@ -21,6 +26,7 @@ mod violation;
 mod work;
 mod world;
 
+pub use fault::{Fault, Tally};
 pub use history::{History, Outcome, run};
 pub use tell::tell;
 pub use violation::Violation;

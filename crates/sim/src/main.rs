@@ -1,11 +1,15 @@
-//! Runs many histories, or tells one: `yardmaster-sim --seeds 300 [--from N] [--jobs 2]`, or `--seed N`;
-//! or goes through the landing protocol completely, for small bounds: `--exhaustive 1`, or `2`.
+//! Runs many histories, or tells one: `yardmaster-sim --seeds 300 [--from N] [--jobs 2] [--json]`, or
+//! `--seed N`; or goes through the landing protocol completely, for small bounds: `--exhaustive 1`, or `2`.
+
+mod report;
 
 use std::panic::catch_unwind;
 use std::process::ExitCode;
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Instant;
 
+use report::Report;
 use yardmaster_sim::exhaust::{Case, Explored, cases, explore};
 use yardmaster_sim::{History, Outcome, Violation, run};
 
@@ -15,13 +19,14 @@ struct Arguments {
     jobs: u64,
     one: Option<u64>,
     exhaustive: Option<u64>,
+    json: bool,
 }
 
 fn main() -> ExitCode {
     match arguments(std::env::args().skip(1)) {
         Err(why) => {
             eprintln!(
-                "error: {why}\nusage: yardmaster-sim [--seeds N] [--from N] [--jobs N] | --seed N | --exhaustive 1|2"
+                "error: {why}\nusage: yardmaster-sim [--seeds N] [--from N] [--jobs N] [--json] | --seed N | --exhaustive 1|2"
             );
             ExitCode::from(2)
         }
@@ -32,8 +37,12 @@ fn main() -> ExitCode {
 }
 
 fn arguments(mut given: impl Iterator<Item = String>) -> Result<Arguments, String> {
-    let mut parsed = Arguments { from: 0, seeds: 300, jobs: 1, one: None, exhaustive: None };
+    let mut parsed = Arguments { from: 0, seeds: 300, jobs: 1, one: None, exhaustive: None, json: false };
     while let Some(flag) = given.next() {
+        if flag == "--json" {
+            parsed.json = true;
+            continue;
+        }
         let text = given.next().ok_or_else(|| format!("{flag} needs a number"))?;
         let number: u64 = text.parse().map_err(|_| format!("{flag} needs a number, not `{text}`"))?;
         match flag.as_str() {
@@ -72,50 +81,44 @@ fn tell(seed: u64) -> ExitCode {
 }
 
 fn run_all(arguments: &Arguments) -> ExitCode {
-    let started = Instant::now();
     let end = arguments.from.saturating_add(arguments.seeds);
     let next = AtomicU64::new(arguments.from);
     let broken = AtomicU64::new(u64::MAX);
     let stop = AtomicBool::new(false);
-    let totals: Vec<Outcome> = std::thread::scope(|scope| {
-        let worker = || {
-            let mut total = Outcome::default();
-            while !stop.load(Ordering::Relaxed) {
-                let seed = next.fetch_add(1, Ordering::Relaxed);
-                if seed >= end {
-                    break;
-                }
-                match history(seed, false).result {
-                    Ok(outcome) => total.add(&outcome),
-                    Err(_) => {
-                        broken.fetch_min(seed, Ordering::Relaxed);
-                        stop.store(true, Ordering::Relaxed);
-                    }
+    let report = Mutex::new(Report::new(arguments.seeds));
+    let worker = || {
+        let mut total = Outcome::default();
+        while !stop.load(Ordering::Relaxed) {
+            let seed = next.fetch_add(1, Ordering::Relaxed);
+            if seed >= end {
+                break;
+            }
+            match history(seed, false).result {
+                Ok(outcome) => total.add(&outcome),
+                Err(_) => {
+                    broken.fetch_min(seed, Ordering::Relaxed);
+                    stop.store(true, Ordering::Relaxed);
                 }
             }
-            total
-        };
-        let workers: Vec<_> = (0..arguments.jobs).map(|_| scope.spawn(worker)).collect();
-        workers.into_iter().filter_map(|w| w.join().ok()).collect()
+            if let Ok(mut report) = report.lock() {
+                report.one_more();
+            }
+        }
+        if let Ok(mut report) = report.lock() {
+            report.total.add(&total);
+        }
+    };
+    std::thread::scope(|scope| {
+        for _ in 0..arguments.jobs {
+            scope.spawn(worker);
+        }
     });
     let broken = broken.into_inner();
     if broken != u64::MAX {
         return tell(broken);
     }
-    let mut total = Outcome::default();
-    totals.iter().for_each(|t| total.add(t));
-    let seconds = started.elapsed().as_secs_f64();
-    println!(
-        "{} histories, {} steps, {} landed, {} failed, {} left waiting, {} crashes, {:.0} virtual hours: every invariant held; {seconds:.1} s, {:.0} seeds/s",
-        arguments.seeds,
-        total.steps,
-        total.landed,
-        total.failed,
-        total.waiting,
-        total.crashes,
-        total.ms as f64 / 3_600_000.0,
-        arguments.seeds as f64 / seconds
-    );
+    let Ok(report) = report.into_inner() else { return ExitCode::FAILURE };
+    println!("{}", if arguments.json { report.json() } else { report.text() });
     ExitCode::SUCCESS
 }
 

@@ -1,34 +1,116 @@
-use yardmaster_protocol::{BranchName, CommitId, Fact};
-use yardmaster_queue::Input;
+use std::rc::Rc;
 
+use yardmaster_protocol::{BranchName, CommitId, Fact, Gate};
+use yardmaster_queue::{GateRule, Input};
+
+use crate::fault::Fault;
 use crate::gate::{GATE_REGION, change_region, fix_region};
 use crate::git::Files;
+use crate::violation::Violation;
 use crate::work::Act;
-use crate::world::{Happening, World};
+use crate::world::{Happening, Outage, Outside, World};
+
+const HOUR: i64 = 3_600_000;
 
 impl World {
-    /// What others do to the remote.
-    pub(crate) fn outside(&mut self, happening: &Happening) {
+    /// What others do to the remote and to the house.
+    pub(crate) fn outside(&mut self, what: Outside) -> Result<(), Violation> {
         if self.quiet {
-            return;
+            return Ok(());
         }
         let targets: Vec<BranchName> = self.policy.targets.iter().cloned().collect();
-        let Some(target) = targets.get(self.rng.index(targets.len())).cloned() else { return };
-        match happening {
-            Happening::Foreign => self.foreign_push(&target),
-            Happening::Rewind => self.rewind(&target),
-            Happening::Silence => {
-                self.remote.silent = true;
+        let Some(target) = targets.get(self.rng.index(targets.len())).cloned() else { return Ok(()) };
+        match what {
+            Outside::Foreign => self.foreign_push(&target),
+            Outside::Rewind => self.rewind(&target),
+            Outside::TargetGone => self.delete_target(target),
+            Outside::TargetBack { target, tip } => {
+                self.tell(|_| format!("somebody restores {target}"));
+                self.remote.branches.entry(target).or_insert(tip);
+            }
+            Outside::Begins(outage) => {
+                self.tell(|_| format!("{outage:?} is away"));
+                self.set_out(outage, true);
                 let ms = self.rng.range(1_000, 30_000);
-                self.after(ms, Happening::Speech);
-                self.tell(|_| "the remote falls silent".to_owned());
+                self.after(ms, Happening::Outside(Outside::Ends(outage)));
             }
-            Happening::Speech => {
-                self.remote.silent = false;
-                self.tell(|_| "the remote answers again".to_owned());
+            Outside::Ends(outage) => {
+                self.tell(|_| format!("{outage:?} is back"));
+                self.set_out(outage, false);
+                return self.everybody_goes_on();
             }
-            _ => {}
+            Outside::ClockJump => {
+                let hours = i64::try_from(self.rng.range(0, 12)).unwrap_or(0) - 6;
+                self.skew = hours * HOUR;
+                self.count(Fault::ClockJump);
+                self.tell(|_| format!("the clock is {hours} h ahead"));
+            }
+            Outside::Reload => return self.reload(),
         }
+        Ok(())
+    }
+
+    pub(crate) fn set_out(&mut self, outage: Outage, away: bool) {
+        if outage == Outage::Remote {
+            self.remote.silent = away;
+        }
+        if !away {
+            self.out.remove(&outage);
+        } else if self.out.insert(outage) {
+            self.count(match outage {
+                Outage::Remote => Fault::RemoteAway,
+                Outage::Nats => Fault::NatsAway,
+                Outage::Journal => Fault::JournalFull,
+                Outage::Mirror => Fault::MirrorFull,
+            });
+        }
+    }
+
+    /// Every daemon that is awake does what could not be done.
+    fn everybody_goes_on(&mut self) -> Result<(), Violation> {
+        let awake: Vec<u32> = self
+            .daemons
+            .iter()
+            .filter(|(_, d)| d.wakes_at <= self.now && !d.waits)
+            .map(|(e, _)| *e)
+            .collect();
+        for epoch in awake {
+            self.acting = epoch;
+            self.publish()?;
+            self.carry_out()?;
+        }
+        Ok(())
+    }
+
+    fn delete_target(&mut self, target: BranchName) {
+        if let Some(tip) = self.remote.branches.remove(&target) {
+            self.count(Fault::TargetGone);
+            self.tell(|_| format!("somebody deletes {target}"));
+            let ms = self.rng.range(1_000, 40_000);
+            self.after(ms, Happening::Outside(Outside::TargetBack { target, tip }));
+        }
+    }
+
+    /// Another configuration takes effect at once, with everything under way.
+    fn reload(&mut self) -> Result<(), Violation> {
+        let mut policy = (*self.policy).clone();
+        policy.window_max = u32::try_from(self.rng.range(1, 6)).unwrap_or(1);
+        policy.ageing_ms = self.rng.range(0, 3) * 40_000;
+        policy.max_lost_runs = u32::try_from(self.rng.range(1, 4)).unwrap_or(1);
+        if self.rng.chance(40) {
+            policy.gate = match self.rng.index(3) {
+                0 => GateRule::FromTarget,
+                1 => GateRule::Fixed(Gate::command("gate fixed")),
+                _ => GateRule::Fixed(Gate::command("gate fixed 2")),
+            };
+        }
+        self.count(Fault::Reload);
+        self.tell(|_| format!("the policy is now {policy:?}"));
+        self.policy = Rc::new(policy);
+        for daemon in self.daemons.values_mut() {
+            daemon.policy = Rc::clone(&self.policy);
+        }
+        self.everybody_goes_on()
     }
 
     /// Somebody pushes to the target by hand: a hotfix, or an announced head merged past the queue.
@@ -55,6 +137,7 @@ impl World {
         let commit = self.git.commit(&parents, files, &name);
         self.remote.branches.insert(target.clone(), commit);
         self.tip_moved(target);
+        self.count(Fault::Foreign);
         self.tell(|_| format!("somebody pushes {name} to {target}"));
     }
 
@@ -66,6 +149,7 @@ impl World {
         }
         if self.rng.chance(25) {
             self.rules.red.insert(name.to_owned());
+            self.count(Fault::ForeignRed);
         }
     }
 
@@ -74,6 +158,7 @@ impl World {
         let history: Vec<CommitId> = tip.map(|t| self.git.first_parents(t, None)).unwrap_or_default();
         if let Some(back) = history.get(self.rng.index(3)).copied().filter(|b| Some(*b) != tip) {
             self.rewound = true;
+            self.count(Fault::Rewind);
             self.remote.branches.insert(target.clone(), back);
             self.tip_moved(target);
             self.tell(|w| format!("somebody rewinds {target} to {}", w.git.name(back)));

@@ -1,11 +1,12 @@
 use yardmaster_protocol::{AgentName, BranchName, Gate};
 use yardmaster_queue::{BaseRed, GateRule, Policy};
 
+use crate::fault::{Fault, points};
 use crate::gate::GATE_REGION;
 use crate::git::Files;
 use crate::rng::Rng;
 use crate::work::{Act, Work};
-use crate::world::{Happening, QUIET_AT, World};
+use crate::world::{Happening, Outage, Outside, QUIET_AT, World};
 
 fn name(text: &str) -> BranchName {
     BranchName::new(text).unwrap_or_else(|e| unreachable!("{e}"))
@@ -18,6 +19,8 @@ pub(crate) fn policy(rng: &mut Rng) -> Policy {
     }
     if rng.chance(50) {
         policy.gate = GateRule::Fixed(Gate::command("gate fixed"));
+    } else if rng.chance(6) {
+        policy.gate = GateRule::Fixed(Gate::default());
     }
     policy.window_min = u32::try_from(rng.range(1, 2)).unwrap_or(1);
     policy.window_max = u32::try_from(rng.range(1, 6)).unwrap_or(1);
@@ -52,6 +55,11 @@ impl World {
         self.faulty = self.rng.chance(80);
         if self.faulty {
             self.some_faults();
+        }
+        self.flaky = self.rng.chance(12);
+        if self.rng.chance(15) {
+            let at = self.rng.range(0, QUIET_AT);
+            self.after(at, Happening::Fork);
         }
         self.after(QUIET_AT, Happening::Quiet);
         self.after(0, Happening::Start);
@@ -146,17 +154,34 @@ impl World {
     }
 
     fn some_faults(&mut self) {
-        for (percent, times, fault) in [
-            (40, 3, (|| Happening::Crash) as fn() -> Happening),
-            (30, 3, || Happening::Foreign),
-            (8, 1, || Happening::Rewind),
-            (20, 2, || Happening::Silence),
-        ] {
+        let outage = |outage| Happening::Outside(Outside::Begins(outage));
+        let faults = [
+            (30, 2, Happening::Crash),
+            (30, 3, Happening::Outside(Outside::Foreign)),
+            (8, 1, Happening::Outside(Outside::Rewind)),
+            (6, 1, Happening::Outside(Outside::TargetGone)),
+            (20, 2, outage(Outage::Remote)),
+            (12, 1, outage(Outage::Nats)),
+            (8, 1, outage(Outage::Journal)),
+            (8, 1, outage(Outage::Mirror)),
+            (12, 1, Happening::Rival),
+            (12, 1, Happening::Sleep),
+            (10, 1, Happening::Outside(Outside::ClockJump)),
+            (10, 2, Happening::Outside(Outside::Reload)),
+        ];
+        for (percent, times, fault) in faults {
             for _ in 0..times {
                 if self.rng.chance(percent) {
                     let at = self.rng.range(0, QUIET_AT);
-                    self.after(at, fault());
+                    self.after(at, fault.clone());
                 }
+            }
+        }
+        for _ in 0..4 {
+            if self.rng.chance(50) {
+                let (at, points) = (self.rng.range(0, QUIET_AT / 2), points());
+                let point = points.get(self.rng.index(points.len())).copied().unwrap_or(Fault::Killed);
+                self.after(at, Happening::Arm(point));
             }
         }
     }

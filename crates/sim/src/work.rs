@@ -1,7 +1,10 @@
+use std::rc::Rc;
+
 use serde_json::{Value, json};
-use yardmaster_protocol::{BranchName, CommitId, EventBody, Millis, announce_subject};
+use yardmaster_protocol::{BranchName, CommitId, EventBody, announce_subject};
 use yardmaster_queue::{Input, Step};
 
+use crate::fault::Fault;
 use crate::gate::{GATE_REGION, change_region, fix_region};
 use crate::git::Files;
 use crate::violation::Violation;
@@ -10,6 +13,7 @@ use crate::world::{Happening, Message, World};
 const ATTEMPTS: u32 = 3;
 
 /// One piece of work of a toy agent.
+#[derive(Clone)]
 pub(crate) struct Work {
     pub(crate) name: String,
     pub(crate) agent: yardmaster_protocol::AgentName,
@@ -72,6 +76,7 @@ impl World {
             Act::Delete(i) => {
                 if let Some(branch) = self.works.get(i).map(|w| w.branch.clone()) {
                     self.remote.branches.remove(&branch);
+                    self.count(Fault::BranchDeleted);
                     self.missing.insert(branch);
                 }
             }
@@ -161,21 +166,29 @@ impl World {
             info.insert("priority".to_owned(), json!(priority));
         }
         let subject = announce_subject(&work.agent);
-        self.publish(subject, json!({"type": "ready_to_merge", "merge_info": info}).to_string());
+        self.send(subject, json!({"type": "ready_to_merge", "merge_info": info}).to_string());
     }
 
     fn withdraw(&mut self, i: usize) {
         let Some(work) = self.works.get(i) else { return };
         let info = json!({"agent": work.agent, "branch": work.branch});
         let subject = announce_subject(&work.agent);
-        self.publish(subject, json!({"type": "withdraw", "merge_info": info}).to_string());
+        self.withdrawn.insert(work.branch.clone());
+        self.send(subject, json!({"type": "withdraw", "merge_info": info}).to_string());
     }
 
     fn withdraw_by_service(&mut self, i: usize) -> Result<(), Violation> {
         let Some(work) = self.works.get(i) else { return Ok(()) };
-        let found = self.daemon.as_ref().and_then(|d| d.queue.find(work.branch.as_str()));
+        let branch = work.branch.clone();
+        if !self.choose() {
+            return Ok(());
+        }
+        let found = self.daemons.get(&self.acting).and_then(|d| d.queue.find(branch.as_str()));
         match found {
-            Some(request) => self.input(Input::Withdraw { request, by: "person".to_owned() }).map(drop),
+            Some(request) => {
+                self.withdrawn.insert(branch);
+                self.input(Input::Withdraw { request, by: "person".to_owned() })
+            }
             None => Ok(()),
         }
     }
@@ -190,18 +203,22 @@ impl World {
             _ => json!({"type": "withdraw", "merge_info": {"agent": "roy", "branch": "nobody/nothing"}})
                 .to_string(),
         };
-        self.publish("work.integration.roy".to_owned(), payload);
+        self.send("work.integration.roy".to_owned(), payload);
     }
 
-    fn publish(&mut self, subject: String, payload: String) {
+    fn send(&mut self, subject: String, payload: String) {
         self.stream.push(Message {
             subject,
-            payload: payload.into_bytes(),
-            published: Millis(self.now),
+            payload: Rc::new(payload.into_bytes()),
+            published: self.server_clock(),
             acked: false,
         });
         let seq = u64::try_from(self.stream.len()).unwrap_or(u64::MAX);
-        let ms = if self.rng.chance(80) { self.rng.range(0, 20) } else { self.rng.range(0, 20_000) };
+        let late = self.rng.chance(20);
+        if late {
+            self.count(Fault::MessageLate);
+        }
+        let ms = if late { self.rng.range(0, 20_000) } else { self.rng.range(0, 20) };
         self.after(ms, Happening::Deliver { seq });
     }
 

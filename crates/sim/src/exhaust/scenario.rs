@@ -107,9 +107,6 @@ impl Scenario {
         let gate = Gate::command("gate");
         policy.gate = GateRule::Fixed(gate.clone());
         (policy.window_min, policy.window_max) = (2, 2);
-        // Runs of the tip multiply the states: only where blame depends on them.
-        let blames = self == Scenario::SecondRed;
-        policy.base_red = if blames { BaseRed::Differential } else { BaseRed::Ignore };
         // A run of the tip beside everything else multiplies the states and lands nothing.
         policy.base_red = BaseRed::Ignore;
         let mut git = Git::default();
