@@ -45,7 +45,8 @@ async fn announce(bus: &Bus, branches: &[String]) {
 }
 
 /// The node that leads the journal is killed in the middle of the work and comes back, then the next one
-/// that leads it, and the daemon with it, which starts again on the two that are left: each request ends once, what is told is on main, nothing is there twice.
+/// that leads it, and the daemon with it, which starts again on the two that are left: each request ends
+/// once, what is told is on main, nothing is there twice.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_cluster_that_loses_one_node_after_another_loses_and_doubles_nothing() {
     let (mut house, mut cluster) =
