@@ -123,7 +123,9 @@ fn network_faults(seed: u64, chance: &mut Chance) -> Vec<Fault> {
             NetFault::Cut => (ms(chance, 0, 500), Duration::ZERO),
             NetFault::Refused | NetFault::Slow => (ms(chance, 0, 300), ms(chance, 200, 2_000)),
             // Pings of the client and patience with the server are 2 to 5 s.
-            _ => (ms(chance, 0, 300), ms(chance, 300, 6_000)),
+            NetFault::Blocked | NetFault::BlockedUp | NetFault::BlockedDown | NetFault::BlockedThenCut => {
+                (ms(chance, 0, 300), ms(chance, 300, 6_000))
+            }
         };
         match chance.below(3) {
             0 => Fault::NetworkAndDies(what, after, lasts),

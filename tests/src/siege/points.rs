@@ -15,10 +15,21 @@ pub(crate) enum Often {
     Late,
 }
 
-/// What is known of each point; nothing: passed once or a few times.
+/// What is known of each point.
 pub(crate) fn often(point: Point) -> Often {
     match point {
         Point::AfterReplay | Point::AfterPinSweep | Point::AfterJobPurge => Often::AtStart,
+        Point::AfterDelivery
+        | Point::BeforePinFetch
+        | Point::AfterPinFetch
+        | Point::BeforeAssemble
+        | Point::AfterAssemble
+        | Point::AfterReportAck
+        | Point::BeforePush
+        | Point::AfterPush
+        | Point::AfterReadBack
+        | Point::BeforeUnpin
+        | Point::AfterUnpin => Often::Few,
         Point::BeforeJobRetract | Point::MidJobRetract | Point::AfterJobRetract => Often::WhenOvertaken,
         Point::BeforeSnapshotStore | Point::AfterSnapshotStore | Point::AfterJournalPurge => Often::Late,
         Point::BeforeJournalAppend
@@ -40,7 +51,6 @@ pub(crate) fn often(point: Point) -> Often {
         | Point::AfterEventPublish
         | Point::BeforeAck
         | Point::AfterAck => Often::Many,
-        _ => Often::Few,
     }
 }
 
