@@ -18,6 +18,7 @@ mod power_loss;
 mod push;
 mod python;
 mod red_main;
+mod reload;
 mod remote_away;
 mod runner_lost;
 mod schemas;

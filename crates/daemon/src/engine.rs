@@ -207,6 +207,11 @@ impl Engine {
             Happening::Lacking(Lacking { heads, candidates }) => {
                 inputs.push(Input::Lacking { heads, candidates });
             }
+            Happening::Reloaded(settings) => {
+                self.policy = settings.policy.clone();
+                self.hands.serve_targets(&self.queue, &self.policy);
+                inputs.push(Input::PolicyChanged);
+            }
             Happening::LeaseLost(leader) => self.deposed_by = Some(leader),
         }
         let now = clock::now();

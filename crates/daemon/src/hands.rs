@@ -194,6 +194,16 @@ impl Hands {
         }
     }
 
+    /// Starts a hand at each target that has none, and looks there. Who works at one that is not served any
+    /// more stays until the end: a push may be on its way.
+    pub(crate) fn serve_targets(&mut self, queue: &Queue, policy: &Policy) {
+        for target in &policy.targets {
+            let start = || remote::start(Arc::clone(&self.mirror), target.clone(), self.sender.clone());
+            self.remotes.entry(target.clone()).or_insert_with(start);
+        }
+        self.look_everywhere(queue);
+    }
+
     /// Looks at every target that nobody looks at or pushes to.
     pub(crate) fn look_everywhere(&mut self, queue: &Queue) {
         for (target, hand) in &self.remotes {

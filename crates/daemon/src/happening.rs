@@ -1,3 +1,5 @@
+use std::sync::Arc;
+
 use yardmaster_bus::{Delivery, ReportAck};
 use yardmaster_git::GitError;
 use yardmaster_protocol::{Assembled, BranchName, Inspection, RequestId, RunId, RunReport};
@@ -5,6 +7,7 @@ use yardmaster_protocol::{Assembled, BranchName, Inspection, RequestId, RunId, R
 use crate::custody::Lacking;
 use crate::questions::Question;
 use crate::remote::RemoteReport;
+use crate::settings::Settings;
 
 /// Things that happen and have not been looked at.
 pub(crate) const HAPPENINGS_WAITING: usize = 4_096;
@@ -22,6 +25,8 @@ pub(crate) enum Happening {
     Asked(Question),
     /// What this mirror does not have.
     Lacking(Lacking),
+    /// The configuration was read again.
+    Reloaded(Arc<Settings>),
     /// Somebody else leads; who.
     LeaseLost(String),
 }

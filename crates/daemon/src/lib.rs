@@ -14,6 +14,7 @@ mod intake;
 mod outbox;
 mod questions;
 mod record;
+mod reload;
 mod remote;
 mod serve;
 mod service;
@@ -24,6 +25,7 @@ mod state_dir;
 mod telemetry;
 
 pub use error::ServeError;
+pub use reload::Reload;
 pub use serve::{Ready, Stage, serve};
 pub use settings::{Flags, Settings, SettingsError};
 pub use shutdown::Shutdown;

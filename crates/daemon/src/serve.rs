@@ -17,6 +17,7 @@ use crate::engine::{Engine, Start, append};
 use crate::happening::{HAPPENINGS_WAITING, Happening};
 use crate::in_hand::InHand;
 use crate::outbox::{Outbox, Outgoing};
+use crate::reload::Reload;
 use crate::remote::RemoteReport;
 use crate::settings::{CrossCheckSetting, Settings};
 use crate::shutdown::Shutdown;
@@ -61,6 +62,7 @@ pub enum Stage {
 pub async fn serve(
     settings: Settings,
     shutdown: Shutdown,
+    reload: Reload,
     mut tell: impl FnMut(&Stage) + Send,
 ) -> Result<(), ServeError> {
     let Some(state) = standby::state_dir(&settings, &shutdown, &mut tell).await? else { return Ok(()) };
@@ -74,7 +76,7 @@ pub async fn serve(
     if embedded.is_some() && settings.announce_url {
         state.publish_url(&url);
     }
-    let served = serve_on(&settings, &state, &url, &shutdown, &mut tell).await;
+    let served = serve_on(&settings, &state, &url, &shutdown, &reload, &mut tell).await;
     if let Some(server) = embedded {
         state.retract_url(&url);
         server.stop().await;
@@ -97,6 +99,7 @@ async fn serve_on(
     state: &StateDir,
     url: &str,
     shutdown: &Shutdown,
+    reload: &Reload,
     tell: &mut (impl FnMut(&Stage) + Send),
 ) -> Result<(), ServeError> {
     let mirror = open_mirror(settings, state).await?;
@@ -106,7 +109,9 @@ async fn serve_on(
         tell_durability(settings);
         let waited = standby::until_leader(settings, state, &bus, &mirror, shutdown, tell).await?;
         let Some(leadership) = waited else { return Ok(()) };
-        let place = Place { settings, state, url, mirror: &mirror, bus: &bus };
+        let latest = reload.latest();
+        let settings = latest.as_deref().unwrap_or(settings);
+        let place = Place { settings, state, url, mirror: &mirror, bus: &bus, reload };
         let served = place.lead(&leadership, shutdown, tell).await;
         leadership.release().await;
         let _ = bus.flush().await;
@@ -146,6 +151,7 @@ struct Place<'a> {
     url: &'a str,
     mirror: &'a Arc<Mirror>,
     bus: &'a Bus,
+    reload: &'a Reload,
 }
 
 impl Place<'_> {
@@ -205,6 +211,7 @@ impl Place<'_> {
         let calls = bus.serve(service::VERBS).await?;
         let life = shutdown.part();
         let lost = report_loss(leadership, &sender);
+        let reloads = self.reload.feed(sender.clone());
         let feeders = start_feeders(bus, &sender, calls, state, &life);
         let workers = crew::start(bus, lanes, &life);
         drop(sender);
@@ -212,6 +219,7 @@ impl Place<'_> {
         let served = Box::pin(engine.run(&life)).await;
         life.ask();
         lost.abort();
+        reloads.abort();
         all_stopped(feeders, LAST_FEEDS).await;
         all_stopped(workers, LAST_RUNS).await;
         served

@@ -1,6 +1,7 @@
 use yardmaster_protocol::{Blame, BranchName, Cause, CommitId, Evidence, Failure, RunOutcome};
 
 use crate::health::what_is_red;
+use crate::policy::Policy;
 use crate::state::{Request, Verdict};
 
 pub(crate) fn branch_missing(live: &Request) -> Failure {
@@ -47,6 +48,24 @@ pub(crate) fn custody_lost(live: &Request) -> Failure {
             ..Evidence::default()
         },
         next: vec![format!("git push origin {branch}"), announce_again(live)],
+    }
+}
+
+pub(crate) fn unserved(live: &Request, policy: &Policy) -> Failure {
+    let served: Vec<&str> = policy.targets.iter().map(BranchName::as_str).collect();
+    Failure {
+        cause: Cause::Policy,
+        blame: Blame::Infra,
+        evidence: Evidence {
+            message: format!(
+                "target `{}` is no longer served: this queue lands on {}",
+                live.target,
+                served.join(", ")
+            ),
+            announced: live.announcement.commit,
+            ..Evidence::default()
+        },
+        next: vec![announce_again(live)],
     }
 }
 

@@ -28,6 +28,8 @@ pub enum Input {
         /// Its bytes.
         payload: Vec<u8>,
     },
+    /// The policy is another one from now on.
+    PolicyChanged,
     /// A person or program takes one request back.
     Withdraw {
         /// Which.

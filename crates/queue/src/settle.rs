@@ -26,6 +26,7 @@ impl Act<'_> {
         loop {
             let before = self.facts_so_far();
             for name in &names {
+                self.end_unserved(name);
                 self.supersede_older(name);
                 self.conclude(name);
                 self.fill_stack(name);
@@ -51,6 +52,21 @@ impl Act<'_> {
                 if let Some(live) = self.queue.live.get(&orphan) {
                     doomed.push((orphan, failure::dependency_failed(live, &label)));
                 }
+            }
+        }
+    }
+
+    /// What is to land where nothing lands any more ends, but for what is being pushed at this moment.
+    fn end_unserved(&mut self, name: &BranchName) {
+        if self.policy.targets.contains(name) {
+            return;
+        }
+        let live = self.queue.live.iter().filter(|(_, r)| r.target == *name);
+        let unserved: Vec<RequestId> = live.map(|(id, _)| *id).collect();
+        for request in unserved {
+            let is_landing = self.queue.targets.get(name).is_some_and(|t| t.is_landing(request));
+            if let Some(live) = self.queue.live.get(&request).filter(|_| !is_landing) {
+                self.fail(request, failure::unserved(live, self.policy));
             }
         }
     }

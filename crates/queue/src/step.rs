@@ -39,12 +39,13 @@ impl Queue {
     /// forgotten): no facts.
     pub fn step(&mut self, now: Millis, policy: &Policy, input: Input) -> Step {
         let mut act = Act::begin(self, now, policy);
-        let is_look = matches!(input, Input::Seen { .. });
+        let is_look = matches!(input, Input::Seen { .. } | Input::PolicyChanged);
         match input {
             Input::Message { intake, subject, published, traceparent, payload } => {
                 act.message(intake, subject, published, traceparent, &payload);
             }
             Input::Poison { intake, subject, payload } => act.poison(intake, subject, &payload),
+            Input::PolicyChanged => {}
             Input::Withdraw { request, by } => act.withdraw(request, by, None),
             Input::Inspected(found) => {
                 act.remote_answers();

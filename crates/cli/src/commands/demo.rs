@@ -41,7 +41,8 @@ pub(crate) async fn run(args: Args, out: Out) -> Result<Exit, CliError> {
                     drop(tell.send(ready.nats_url.clone()));
                 }
             };
-            Box::pin(yardmaster_daemon::serve(settings, shutdown, tell)).await
+            Box::pin(yardmaster_daemon::serve(settings, shutdown, yardmaster_daemon::Reload::new(), tell))
+                .await
         }
     });
     let played = async {

@@ -1,10 +1,10 @@
 use std::path::PathBuf;
 
-use yardmaster_daemon::{Flags, Settings, Shutdown, Stage};
+use yardmaster_daemon::{Flags, Reload, Settings, Shutdown, Stage};
 
 use crate::error::CliError;
 use crate::exit::Exit;
-use crate::signals::Signals;
+use crate::signals::{Hangups, Signals};
 
 const LOG: &str = "info,async_nats=warn";
 
@@ -52,20 +52,38 @@ impl Args {
 }
 
 pub(crate) async fn run(args: Args) -> Result<Exit, CliError> {
-    let settings = Settings::load(&args.flags())?;
+    let flags = args.flags();
+    let settings = Settings::load(&flags)?;
     yardmaster_daemon::start_logging(LOG);
     let mut signals = Signals::listen()?;
-    let shutdown = Shutdown::new();
-    let serving = yardmaster_daemon::serve(settings, shutdown.clone(), |stage| eprintln!("{}", told(stage)));
+    let mut hangups = Hangups::listen()?;
+    let (shutdown, reload) = (Shutdown::new(), Reload::new());
+    let tell = |stage: &Stage| eprintln!("{}", told(stage));
+    let serving = yardmaster_daemon::serve(settings, shutdown.clone(), reload.clone(), tell);
     tokio::pin!(serving);
-    tokio::select! {
-        served = &mut serving => return Ok(served.map(|()| Exit::DONE)?),
-        () = signals.next() => shutdown.ask(),
+    loop {
+        tokio::select! {
+            served = &mut serving => return Ok(served.map(|()| Exit::DONE)?),
+            () = signals.next() => break,
+            () = hangups.next() => read_again(&flags, &reload),
+        }
     }
+    shutdown.ask();
     tokio::select! {
         served = &mut serving => Ok(served.map(|()| Exit::DONE)?),
         // What is dropped here ends its processes.
         () = signals.next() => Err(CliError::Interrupted),
+    }
+}
+
+/// What cannot be used is refused as a whole, and the old one stays.
+fn read_again(flags: &Flags, reload: &Reload) {
+    match Settings::load(flags) {
+        Ok(settings) => {
+            reload.replace(settings);
+            eprintln!("reloaded: gate, targets and limits count from now on; the rest at the next start");
+        }
+        Err(why) => eprintln!("not reloaded, everything stays as it was: {why}"),
     }
 }
 
