@@ -28,4 +28,5 @@ mod stories;
 mod takes_back;
 mod teller;
 mod two_daemons;
+mod watchdog;
 mod wire;

@@ -10,7 +10,7 @@ use yardmaster_protocol::{BranchName, Fact, LandOutcome, Project, RequestId, Sta
 use yardmaster_queue::{Input, Policy, Queue, Step};
 
 use crate::ServeError;
-use crate::clock;
+use crate::clock::{self, Wakefulness};
 use crate::custody::Lacking;
 use crate::hands::Hands;
 use crate::happening::Happening;
@@ -52,6 +52,7 @@ pub(crate) struct Engine {
     deposed_by: Option<String>,
     facts_since_snapshot: usize,
     started: Instant,
+    wakefulness: Wakefulness,
 }
 
 /// What an engine starts with.
@@ -92,6 +93,7 @@ impl Engine {
             deposed_by: None,
             facts_since_snapshot: start.facts_replayed,
             started: Instant::now(),
+            wakefulness: Wakefulness::asked_every(start.poll),
         }
     }
 
@@ -123,6 +125,7 @@ impl Engine {
                 _ = poll.tick() => {
                     self.hands.look_everywhere(&self.queue);
                     self.hands.look_for_jobs();
+                    self.watch().await?;
                 }
                 _ = tidy.tick(), if self.queue.pending() == 0 => self.hands.tidy(),
                 () = tokio::time::sleep_until(wake) => {}
@@ -236,6 +239,17 @@ impl Engine {
                 steps.push(self.queue.step(clock::now(), &self.policy, input));
             }
         }
+    }
+
+    /// Lets the watchdog look whether something should have ended by now.
+    async fn watch(&mut self) -> Result<(), ServeError> {
+        let now = clock::now();
+        let awake = self.wakefulness.since(now, Instant::now());
+        let step = self.queue.step(now, &self.policy, Input::Tick { awake });
+        if !step.entry.facts.is_empty() {
+            self.commit(vec![step]).await?;
+        }
+        Ok(())
     }
 
     fn remote_report(&mut self, target: BranchName, report: RemoteReport) -> Input {

@@ -168,6 +168,7 @@ struct RawQueue {
     max_pending_per_agent: usize,
     max_lost_runs: u32,
     base_red: String,
+    stall_grace: String,
 }
 
 #[derive(Debug, Deserialize)]
@@ -223,6 +224,7 @@ max_pending = 20000
 max_pending_per_agent = 256
 max_lost_runs = 3
 base_red = "differential"
+stall_grace = "60s"
 [intake]
 poison_after = 2
 [git]
@@ -386,6 +388,7 @@ impl Raw {
         let gate = gate(&self.gate, problems);
         let ageing = duration("queue.ageing", &self.queue.ageing, problems);
         let kept = if self.changelog.enabled { changelog(&self.changelog, problems) } else { None };
+        let stall_grace = duration("queue.stall_grace", &self.queue.stall_grace, problems);
         let base_red = base_red(&self.queue.base_red, problems);
         let mut policy = Policy::new(target?);
         policy.targets.extend(others.into_iter().collect::<BTreeSet<_>>());
@@ -402,6 +405,7 @@ impl Raw {
         policy.bind_agent_to_subject = self.auth.bind_agent_to_subject;
         policy.changelog = kept;
         policy.base_red = base_red;
+        policy.stall_grace_ms = millis(stall_grace);
         Some(policy)
     }
 }

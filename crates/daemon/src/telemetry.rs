@@ -79,6 +79,8 @@ pub(crate) fn tell(fact: &Fact) {
         Fact::TargetRed { target, commit, why, .. } => {
             tracing::warn!(%target, %commit, why, "the target is red");
         }
+        Fact::Stalled { target, why } => tracing::error!(%target, why, "stalled"),
+        Fact::WentOn { target } => tracing::info!(%target, "goes on"),
         Fact::TargetGreen { target, commit } => tracing::info!(%target, %commit, "the target is green again"),
         Fact::Stacked { .. } | Fact::Assembled { .. } => {}
     }

@@ -281,6 +281,18 @@ pub enum Fact {
         /// The tip.
         commit: CommitId,
     },
+    /// Nothing has ended on a target for longer than it should take.
+    Stalled {
+        /// Which branch.
+        target: BranchName,
+        /// What stands still, as a sentence.
+        why: String,
+    },
+    /// A target that was stalled goes on.
+    WentOn {
+        /// Which branch.
+        target: BranchName,
+    },
 }
 
 /// An event and where it comes from.

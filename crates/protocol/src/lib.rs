@@ -38,8 +38,8 @@ pub use report::{
 pub use schema::schemas;
 pub use service::{
     ErrorBody, ErrorReply, FreezeReply, FreezeRequest, LogReply, LogRequest, Pressure, QueueReply,
-    RequestRow, RequestView, ServiceErrorCode, StatusReply, SubmitReply, TargetView, TipHealth, WithdrawReply,
-    WithdrawRequest,
+    RequestRow, RequestView, ServiceErrorCode, StatusReply, SubmitReply, TargetView, TipHealth,
+    WithdrawReply, WithdrawRequest,
 };
 pub use subject::{
     ADMIN_PREFIX, ADMIN_VERB, INTEGRATION_PREFIX, RELEASES_PREFIX, SERVICE_NAME, SERVICE_PREFIX,

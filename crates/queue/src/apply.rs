@@ -55,10 +55,11 @@ impl Queue {
             }
             Fact::RemoteBack => {
                 self.remote_lost = None;
+                self.targets.values_mut().for_each(|t| t.progressed = t.progressed.max(Some(at)));
                 Some(Caused::notice(at, EventBody::Resumed, "the remote answers again".to_owned(), "remote"))
             }
             Fact::Stacked { request } => {
-                self.stacked(*request);
+                self.stacked(*request, at);
                 None
             }
             Fact::Assembled { request, base, assembly } => {
@@ -102,6 +103,9 @@ impl Queue {
                 self.end(*request, at, Ending::Superseded { by: *by }, body)
             }
             Fact::Blocked { request, blockers } => {
+                if let Some(target) = self.target_of(*request) {
+                    self.progress(&target, at);
+                }
                 self.live.get_mut(request)?.blockers.clone_from(blockers);
                 if blockers.is_empty() {
                     return None;
@@ -124,7 +128,10 @@ impl Queue {
                 self.base_testing(target, fact);
                 None
             }
+            Fact::Stalled { target, why } => Some(self.stalled(at, target, why)),
+            Fact::WentOn { target } => Some(self.went_on(at, target)),
             Fact::TargetRed { target, commit, why, .. } => {
+                self.progress(target, at);
                 self.target(target).told_red = Some(*commit);
                 Some(Caused::notice(at, EventBody::TargetRed, why.clone(), "gate"))
             }
@@ -202,12 +209,13 @@ impl Queue {
         }
     }
 
-    fn stacked(&mut self, id: RequestId) {
+    fn stacked(&mut self, id: RequestId, at: Millis) {
         let Some(request) = self.live.get_mut(&id) else { return };
         if let Phase::Waiting(custody) = &request.phase {
             request.phase = Phase::Stacked(custody.clone());
             let target = request.target.clone();
             self.target(&target).stack.push(id);
+            self.progress(&target, at);
         }
     }
 
@@ -308,6 +316,7 @@ impl Queue {
     fn end(&mut self, id: RequestId, at: Millis, ending: Ending, body: EventBody) -> Option<Caused> {
         let event = self.caused(id, at, body);
         let request = self.forget(id)?;
+        self.progress(&request.target, at);
         let mut files = request.custody().map(|c| c.files.clone()).unwrap_or_default();
         files.truncate(FILES_KEPT_AFTER_LANDING);
         let head = request.head();

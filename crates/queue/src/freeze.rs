@@ -99,6 +99,7 @@ impl Queue {
 
     pub(crate) fn unfrozen(&mut self, at: Millis, name: &BranchName, who: &str, why: &str) -> Caused {
         self.target(name).frozen = None;
+        self.progress(name, at);
         Caused::notice(at, EventBody::Resumed, format!("`{name}` is not frozen any more: {why}"), who)
     }
 

@@ -100,4 +100,9 @@ pub enum Input {
         /// Candidates that cannot be made again.
         candidates: Vec<CommitId>,
     },
+    /// Time has passed.
+    Tick {
+        /// Since when the daemon has worked without interruption.
+        awake: Millis,
+    },
 }

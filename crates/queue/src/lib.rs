@@ -18,6 +18,7 @@ mod step;
 mod takeover;
 mod view;
 mod walk;
+mod watch;
 
 pub use input::Input;
 pub use plan::{Order, PinAsk, Plan};

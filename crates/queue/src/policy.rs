@@ -32,6 +32,13 @@ pub struct Policy {
     /// What a red tip means for requests.
     #[serde(default)]
     pub base_red: BaseRed,
+    /// Beyond what runs take, something has to end within so many milliseconds.
+    #[serde(default = "stall_grace_ms")]
+    pub stall_grace_ms: u64,
+}
+
+fn stall_grace_ms() -> u64 {
+    60_000
 }
 
 /// What it means for requests that the target's own tip is red.
@@ -87,6 +94,7 @@ impl Policy {
             bind_agent_to_subject: false,
             changelog: None,
             base_red: BaseRed::default(),
+            stall_grace_ms: stall_grace_ms(),
         }
     }
 

@@ -33,6 +33,7 @@ impl Act<'_> {
                 self.start_landing(name);
                 self.match_runs(name);
                 self.tell_health(name);
+                self.tell_going_on(name);
             }
             if self.facts_so_far() == before {
                 break;

@@ -226,6 +226,12 @@ pub(crate) struct Target {
     /// The tip that was last told to be red, until a green one is told.
     #[serde(default)]
     pub(crate) told_red: Option<CommitId>,
+    /// When a request last ended, or what they wait for changed.
+    #[serde(default)]
+    pub(crate) progressed: Option<Millis>,
+    /// Since when it is told to be stalled.
+    #[serde(default)]
+    pub(crate) stalled: Option<Millis>,
 }
 
 impl Default for Target {
@@ -244,6 +250,8 @@ impl Default for Target {
             one_at_a_time: false,
             frozen: None,
             told_red: None,
+            progressed: None,
+            stalled: None,
         }
     }
 }
@@ -268,6 +276,9 @@ impl Target {
     pub(crate) fn window(&self, policy: &Policy) -> u32 {
         if policy.is_ungated() {
             return policy.window_max.max(UNGATED_WINDOW);
+        }
+        if self.stalled.is_some() {
+            return 1;
         }
         let least = policy.window_min.max(1);
         self.window.unwrap_or(policy.window_max).clamp(least, policy.window_max.max(least))

@@ -128,6 +128,7 @@ impl World {
     fn calm(&mut self) {
         self.quiet = true;
         self.calm_at = self.now;
+        self.awake = self.clock();
         self.skew = 0;
         self.armed.clear();
         [Outage::Remote, Outage::Nats, Outage::Journal, Outage::Mirror]

@@ -200,6 +200,10 @@ impl Ledger {
                 let before = self.runs.insert(run.clone(), asked);
                 Violation::unless(before.is_none(), "every run has an id of its own", || run.to_string())
             }
+            Fact::Stalled { why, .. } => {
+                Err(Violation::new("progress: something ends within the bound", why.clone()))
+            }
+            Fact::WentOn { .. } => Ok(()),
             Fact::TargetRed { target, commit, .. } => self.tip_is(truth, target, *commit, false),
             Fact::TargetGreen { target, commit } => self.tip_is(truth, target, *commit, true),
             Fact::RunEnded { run, outcome, .. } => {

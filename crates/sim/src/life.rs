@@ -89,6 +89,7 @@ impl World {
             return Ok(());
         }
         let queue = self.replayed()?;
+        self.awake = self.clock();
         self.epochs += 1;
         self.acting = self.epochs;
         self.tell(|w| format!("a daemon starts with {} records", w.journal.len()));

@@ -189,6 +189,9 @@ impl World {
             None => Input::RemoteSilent { why: "it does not answer".to_owned() },
         };
         self.input(input)?;
+        if self.quiet || !self.faulty {
+            self.input(Input::Tick { awake: self.awake })?;
+        }
         self.operator(target)
     }
 

@@ -162,6 +162,8 @@ pub(crate) struct World {
     pub(crate) forks: u64,
     pub(crate) story: Option<Vec<String>>,
     pub(crate) steps: u64,
+    /// Since when nothing was in the way of progress, by the daemons' clock.
+    pub(crate) awake: Millis,
 }
 
 impl World {
@@ -207,6 +209,7 @@ impl World {
             forks: 0,
             story: told.then(Vec::new),
             steps: 0,
+            awake: Millis::default(),
         }
     }
 
