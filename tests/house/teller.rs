@@ -351,16 +351,18 @@ impl Teller {
     /// Waits until the daemon knows the tip that main has.
     async fn looked(&self) -> Result<(), String> {
         let deadline = Instant::now() + PATIENCE;
-        while !self.dead && !self.silent {
+        if self.dead || self.silent {
+            return Ok(());
+        }
+        loop {
             if self.ask("queue").await["targets"][0]["tip"] == self.house.remote.head("main").as_str() {
-                break;
+                return Ok(());
             }
             if Instant::now() > deadline {
                 return Err("the daemon never sees where main is".to_owned());
             }
             tokio::time::sleep(Duration::from_millis(15)).await;
         }
-        Ok(())
     }
 
     /// Waits until the daemon has nothing to do but to wait: for the ends of runs, or for its remote.

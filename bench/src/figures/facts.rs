@@ -85,7 +85,14 @@ impl Life {
     }
 
     fn sighting(&mut self, tip: CommitId, movement: Movement, contains: Vec<CommitId>) -> Sighting {
-        Sighting { tip, tree: TreeId(self.object()), movement, contains, project_file: None, lost: Vec::new() }
+        Sighting {
+            tip,
+            tree: TreeId(self.object()),
+            movement,
+            contains,
+            project_file: None,
+            lost: Vec::new(),
+        }
     }
 
     fn announce(&mut self) {

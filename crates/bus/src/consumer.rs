@@ -59,7 +59,18 @@ impl Durable {
         };
         let (inner, stream) = (Arc::clone(inner), stream.to_owned());
         let (searched, unreadable) = (inner.connection.borrow().losses, VecDeque::new());
-        Self { inner, stream, name, wanted, batch, pull: None, swept: None, again: None, searched, unreadable }
+        Self {
+            inner,
+            stream,
+            name,
+            wanted,
+            batch,
+            pull: None,
+            swept: None,
+            again: None,
+            searched,
+            unreadable,
+        }
     }
 
     /// The next message; waits through outages. Safe to drop at any point.

@@ -130,7 +130,7 @@ fn tell_durability(settings: &Settings) {
     let replicas = settings.nats.replicas;
     match settings.nats.url {
         None => {
-            tracing::info!("durability: the embedded nats-server syncs every message before it confirms it")
+            tracing::info!("durability: the embedded nats-server syncs every message before it confirms it");
         }
         Some(_) if replicas > 1 => tracing::info!(
             replicas,
@@ -296,7 +296,6 @@ fn bus_options(settings: &Settings, url: &str) -> BusOptions {
         token: settings.nats.token.clone(),
         replicas: settings.nats.replicas,
         patience: if settings.nats.replicas > 1 { ELECTION } else { BusOptions::default().patience },
-        ..BusOptions::default()
     }
 }
 
