@@ -175,24 +175,23 @@ impl Teller {
 
     fn hotfix(&mut self, name: &str, edits: &[Edit], merges: Option<&str>, mends: &[String]) {
         let remote = &self.house.remote;
-        if let Some(head) = merges.and_then(|m| self.heads.get(m)?.last()) {
-            let tree = remote.git(&["merge-tree", "--write-tree", "main", head]);
+        let Some(head) = merges.and_then(|m| self.heads.get(m)?.last()) else {
+            self.commit("main", "main", &paths(name, mends), name, edits);
+            self.hotfixes.insert(remote.head("main"), name.to_owned());
+            return;
+        };
+        // Made aside, so that main moves once: nobody may see it halfway.
+        let by_hand = |tree: &str| {
             let who = ["-c", "user.name=Somebody", "-c", "user.email=somebody@example.invalid"];
-            let made = ["commit-tree", &tree, "-p", "main", "-p", head, "-m", "by hand"];
-            let commit = remote.git(&[&who[..], &made[..]].concat());
-            remote.git(&["update-ref", "refs/heads/main", &commit]);
-        }
-        self.commit("main", "main", &paths(name, mends), name, edits);
-        // A merge by hand is one push of two commits: what the story calls by one name.
-        if merges.is_some() {
-            let tree = self.house.remote.git(&["rev-parse", "main^{tree}"]);
-            let (first, second) = ("main^^1", "main^^2");
-            let who = ["-c", "user.name=Somebody", "-c", "user.email=somebody@example.invalid"];
-            let made = ["commit-tree", &tree, "-p", first, "-p", second, "-m", "by hand"];
-            let commit = self.house.remote.git(&[&who[..], &made[..]].concat());
-            self.house.remote.git(&["update-ref", "refs/heads/main", &commit]);
-        }
-        self.hotfixes.insert(self.house.remote.head("main"), name.to_owned());
+            let made = ["commit-tree", tree, "-p", "main", "-p", head, "-m", "by hand"];
+            remote.git(&[&who[..], &made[..]].concat())
+        };
+        let merged = by_hand(&remote.git(&["merge-tree", "--write-tree", "main", head]));
+        self.commit("by-hand", &merged, &paths(name, mends), name, edits);
+        let commit = by_hand(&remote.git(&["rev-parse", "by-hand^{tree}"]));
+        remote.git(&["update-ref", "refs/heads/main", &commit]);
+        remote.git(&["update-ref", "-d", "refs/heads/by-hand"]);
+        self.hotfixes.insert(commit, name.to_owned());
     }
 
     fn commit(&self, branch: &str, from: &str, paths: &[String], text: &str, edits: &[Edit]) {
