@@ -189,3 +189,19 @@ async fn end_of_deleted_after_takeover(git: &[&str]) -> serde_json::Value {
     house.check().await;
     deleted
 }
+
+/// A server whose store has no room, or that refuses writes for another reason, takes no lease.
+#[tokio::test]
+async fn who_cannot_have_the_lease_says_why() {
+    let mut house = House::build().await;
+    house.start(&[]).await;
+    assert_eq!(house.stop().await, Some(0));
+    let js = async_nats::jetstream::new(house.nats.clone());
+    let lease = js.get_stream("KV_yardmaster-lease-default").await.expect("the lease");
+    let sealed = async_nats::jetstream::stream::Config { sealed: true, ..lease.cached_info().config.clone() };
+    js.update_stream(sealed).await.expect("sealed");
+    let daemon = house.launch(&[]);
+    let said = daemon.says("the lease cannot be had").await;
+    assert!(said.contains("sealed"), "{said}");
+    daemon.kill().await;
+}

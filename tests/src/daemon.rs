@@ -90,18 +90,30 @@ impl Daemon {
     /// # Panics
     /// With the log when none does in time.
     pub async fn prints(&self, start: &str) -> String {
+        self.line(start, |line| line.starts_with(start)).await
+    }
+
+    /// Returns once a line has `words` in it.
+    ///
+    /// # Panics
+    /// With the log when none has in time.
+    pub async fn says(&self, words: &str) -> String {
+        self.line(words, |line| line.contains(words)).await
+    }
+
+    async fn line(&self, what: &str, fits: impl Fn(&str) -> bool) -> String {
         let mut lines = self.lines.clone();
         let look = async {
             loop {
                 let log = self.log();
-                if let Some(line) = log.lines().find(|l| l.starts_with(start)) {
+                if let Some(line) = log.lines().find(|l| fits(l)) {
                     return line.to_owned();
                 }
-                assert!(lines.changed().await.is_ok(), "it ended without `{start}`:\n{log}");
+                assert!(lines.changed().await.is_ok(), "it ended without `{what}`:\n{log}");
             }
         };
         let printed = tokio::time::timeout(PATIENCE, look).await;
-        printed.unwrap_or_else(|_| panic!("no `{start}` in:\n{}", self.log()))
+        printed.unwrap_or_else(|_| panic!("no `{what}` in:\n{}", self.log()))
     }
 
     /// Sends a signal, such as `STOP`.

@@ -89,6 +89,7 @@ impl Candidacy {
         let mut looks = interval(LOOK);
         looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let (mut nobody, mut leader) = (LOOKS_WITHOUT_LEADER - 1, None);
+        let mut trouble = Trouble::default();
         loop {
             looks.tick().await;
             let expected = match self.lease.look().await {
@@ -106,17 +107,33 @@ impl Candidacy {
                     None
                 }
                 Err(why) => {
-                    tracing::debug!(why, "looks for the lease again");
+                    trouble.tell(why);
                     None
                 }
             };
             if let Some(expected) = expected {
                 self.lease.me.since = since();
-                if let Ok(revision) = self.lease.write(expected).await {
-                    self.lease.inner.succeeds.store(leader.is_some(), Ordering::Relaxed);
-                    return self.lease.keep(revision);
+                match self.lease.write(expected).await {
+                    Ok(revision) => {
+                        self.lease.inner.succeeds.store(leader.is_some(), Ordering::Relaxed);
+                        return self.lease.keep(revision);
+                    }
+                    Err(why) => trouble.tell(why),
                 }
             }
+        }
+    }
+}
+
+/// Why the lease is not to be had; told again only when it changes.
+#[derive(Default)]
+struct Trouble(Option<String>);
+
+impl Trouble {
+    fn tell(&mut self, why: String) {
+        if self.0.as_ref() != Some(&why) {
+            tracing::warn!(why, "nobody leads, and the lease cannot be had; it is tried again");
+            self.0 = Some(why);
         }
     }
 }
