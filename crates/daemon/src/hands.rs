@@ -164,12 +164,13 @@ impl Hands {
         self.in_background(move || Happening::Pinned(target, caught::pin(&mirror, &asks, tip)));
     }
 
-    /// What a process may have died of is served when nothing else is left, one at a time.
+    /// What a process may have died of is served when nothing else is left, one at a time, and first what
+    /// was in hand at the fewest deaths: somebody who kills daemons at random soon misses the innocent.
     fn without_suspects(&self, asks: Vec<yardmaster_git::PinAsk>) -> Vec<yardmaster_git::PinAsk> {
-        let (mut suspects, plain): (Vec<_>, Vec<_>) =
-            asks.into_iter().partition(|ask| self.in_hand.suspects_pin(ask.request));
-        suspects.truncate(1);
-        if plain.is_empty() { suspects } else { plain }
+        let deaths = |ask: &yardmaster_git::PinAsk| self.in_hand.deaths_of_pin(ask.request);
+        let (suspects, plain): (Vec<_>, Vec<_>) = asks.into_iter().partition(|ask| deaths(ask).is_some());
+        let next = suspects.into_iter().min_by_key(deaths);
+        if plain.is_empty() { next.into_iter().collect() } else { plain }
     }
 
     fn assemble(&mut self, target: BranchName, base: CommitId, specs: Vec<CandidateSpec>) {

@@ -7,6 +7,9 @@ use yardmaster_protocol::{BranchName, IntakeSeq, RequestId};
 
 /// Suspects that are remembered; the oldest go first.
 const SUSPECTS_KEPT: usize = 1_000;
+/// A message is looked at in no time; a fetch is long, and whoever kills daemons hits the same one again and
+/// again.
+const PIN_DEATHS_FOR_A_MESSAGE_DEATH: u32 = 3;
 
 /// What this process works on at the moment that it could die of, written down before: a daemon that dies
 /// tells its successor so. Written without a sync, which outlives the process and not the machine.
@@ -75,8 +78,9 @@ impl InHand {
         self.deaths.messages.contains_key(&seq)
     }
 
-    pub(crate) fn suspects_pin(&self, request: RequestId) -> bool {
-        self.deaths.pins.contains_key(&request)
+    /// The same of a fetch: none, or how often.
+    pub(crate) fn deaths_of_pin(&self, request: RequestId) -> Option<u32> {
+        self.deaths.pins.get(&request).map(|count| count.deaths)
     }
 
     /// Whether processes died of it too often, the last time of nothing else.
@@ -84,10 +88,11 @@ impl InHand {
         self.deaths.messages.get(&seq).is_some_and(|c| c.alone > 0 && c.deaths >= self.poison_after)
     }
 
-    /// As for messages, but each death must have been of nothing else: a fetch is long, and a process can
-    /// be killed during it for other reasons.
+    /// As for messages, but more deaths are needed, and each must have been of nothing else: a process can be
+    /// killed during a fetch for other reasons.
     pub(crate) fn condemned_pins(&self) -> BTreeSet<RequestId> {
-        let condemned = self.deaths.pins.iter().filter(|(_, c)| c.alone >= self.poison_after);
+        let enough = self.poison_after.saturating_mul(PIN_DEATHS_FOR_A_MESSAGE_DEATH);
+        let condemned = self.deaths.pins.iter().filter(|(_, c)| c.alone >= enough);
         condemned.map(|(request, _)| *request).collect()
     }
 
@@ -167,13 +172,16 @@ mod tests {
     }
 
     #[test]
-    fn a_pin_is_condemned_when_it_killed_alone_twice_and_a_cut_file_counts_as_empty() {
+    fn a_pin_is_condemned_when_it_killed_alone_six_times_and_a_cut_file_counts_as_empty() {
         let dir = tempfile::tempdir().expect("a directory");
         let main = BranchName::new("main").expect("a name");
-        for (pins, condemned) in [(vec![1, 2], 0), (vec![2], 0), (vec![2], 1)] {
-            let pins = pins.into_iter().map(RequestId).collect();
-            InHand::open(dir.path(), 2).take_pins(&main, pins);
-            assert_eq!(InHand::open(dir.path(), 2).condemned_pins().len(), condemned);
+        InHand::open(dir.path(), 2).take_pins(&main, vec![RequestId(1), RequestId(2)]);
+        for death in 1..=6 {
+            InHand::open(dir.path(), 2).take_pins(&main, vec![RequestId(2)]);
+            let opened = InHand::open(dir.path(), 2);
+            assert_eq!(opened.condemned_pins().len(), usize::from(death == 6));
+            assert_eq!(opened.deaths_of_pin(RequestId(2)), Some(death + 1));
+            assert_eq!(opened.deaths_of_pin(RequestId(1)), Some(1));
         }
         fs::write(dir.path().join("in-hand.json"), "{\"messages\":[7").expect("written");
         assert!(!InHand::open(dir.path(), 2).suspects_message(IntakeSeq(7)));
