@@ -128,8 +128,8 @@ impl World {
     fn calm(&mut self) {
         self.quiet = true;
         self.calm_at = self.now;
-        self.awake = self.clock();
         self.skew = 0;
+        self.awake = self.clock();
         self.armed.clear();
         [Outage::Remote, Outage::Nats, Outage::Journal, Outage::Mirror]
             .into_iter()
