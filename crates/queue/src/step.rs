@@ -58,7 +58,7 @@ impl Queue {
                     act.landing_is_overtaken(&target);
                 }
             }
-            Input::Tick { awake } => act.watch(awake),
+            Input::Tick { awake } => act.watch(awake, now),
             Input::RemoteSilent { why } => act.remote_is_silent(why),
             Input::Assembled { target, merges } => act.assembled(&target, merges),
             Input::RunEnded(report) => act.run_ended(report),
@@ -107,10 +107,6 @@ impl<'a> Act<'a> {
     /// An announcement alone decides nothing until its head is in custody.
     fn has_consequences(&self) -> bool {
         !self.facts.iter().all(|f| matches!(f, Fact::Announced { .. } | Fact::Refused { .. }))
-    }
-
-    pub(crate) fn now(&self) -> Millis {
-        self.at
     }
 
     pub(crate) fn facts_so_far(&self) -> usize {

@@ -18,11 +18,12 @@ const WATCHDOG: &str = "watchdog";
 
 impl Act<'_> {
     /// Tells of targets on which nothing has ended for longer than the bound. `awake` is since when
-    /// the daemon has worked without interruption: time before that does not count.
-    pub(crate) fn watch(&mut self, awake: Millis) {
+    /// the daemon has worked without interruption: time before that does not count. Both are what the clock
+    /// says; the state's own time does not go back with a clock that was set back.
+    pub(crate) fn watch(&mut self, awake: Millis, now: Millis) {
         let names: Vec<BranchName> = self.policy.targets.iter().cloned().collect();
         for target in names {
-            if let Some(why) = self.queue.overdue(&target, awake, self.now(), self.policy) {
+            if let Some(why) = self.queue.overdue(&target, awake, now, self.policy) {
                 self.emit(Fact::Stalled { target, why });
             }
         }

@@ -211,3 +211,13 @@ fn a_target_that_a_red_tip_closes_is_not_stalled() {
     house.pin(1);
     assert_eq!(house.tick_at(99 * BOUND, 0), []);
 }
+
+#[test]
+fn a_clock_that_was_set_back_is_no_stall() {
+    let mut house = House::new();
+    house.now = 10_000_000;
+    house.announce(1);
+    house.pin(1);
+    house.merge(1, commit(1));
+    assert_eq!(house.tick_at(2_000, 1_500), [], "it is tested for half a second by the clock as it is now");
+}
