@@ -28,8 +28,8 @@ impl Ledger {
         Violation::unless(holds, "only a newer head takes a request's place", || format!("{request} by {by}"))
     }
 
-    /// A run is dropped when its request is gone, when something beneath it turned out otherwise or has
-    /// again what it depends on, when the target moved, when what had landed fell off, or when another
+    /// A run is dropped when its request is gone, when something beneath it turned out otherwise, when who was
+    /// set aside in front of it is back, when the target moved, when what had landed fell off, or when another
     /// policy holds.
     pub(crate) fn is_useless(&self, truth: &Truth, run: &RunId) -> Result<(), Violation> {
         let Some(asked) = self.runs.get(run) else { return Ok(()) };
@@ -40,12 +40,8 @@ impl Ledger {
             self.doubtful.contains(r) || !matches!(end, None | Some(End::Landed))
         };
         let front = self.stacked.iter().take_while(|r| **r != request);
-        let mut back = front.filter(|r| !asked.behind.contains(r));
-        let returns = back.any(|id| {
-            self.requests.get(id).is_some_and(|r| {
-                r.end.is_none() && (self.doubtful.contains(id) || !r.announcement.depends_on.is_empty())
-            })
-        });
+        let mut back = front.filter(|r| !asked.behind.contains(r)).filter_map(|r| self.requests.get(r));
+        let returns = back.any(|r| r.end.is_none());
         let known = self.greens.contains(&(asked.tree, asked.gate.clone()));
         let moved = self.moves.get(&record.target).copied().unwrap_or(0) != asked.moves;
         let reloaded = self.has_another_policy(truth, asked);

@@ -68,18 +68,17 @@ impl World {
 
     /// Every daemon that is awake does what could not be done.
     fn everybody_goes_on(&mut self) -> Result<(), Violation> {
-        let awake: Vec<u32> = self
-            .daemons
-            .iter()
-            .filter(|(_, d)| d.wakes_at <= self.now && !d.waits)
-            .map(|(e, _)| *e)
-            .collect();
-        for epoch in awake {
+        for epoch in self.awake() {
             self.acting = epoch;
             self.publish()?;
             self.carry_out()?;
         }
         Ok(())
+    }
+
+    fn awake(&self) -> Vec<u32> {
+        let awake = self.daemons.iter().filter(|(_, d)| d.wakes_at <= self.now && !d.waits);
+        awake.map(|(epoch, _)| *epoch).collect()
     }
 
     fn delete_target(&mut self, target: BranchName) {
@@ -110,7 +109,11 @@ impl World {
         for daemon in self.daemons.values_mut() {
             daemon.policy = Rc::clone(&self.policy);
         }
-        self.everybody_goes_on()
+        for epoch in self.awake() {
+            self.acting = epoch;
+            self.input(Input::PolicyChanged)?;
+        }
+        Ok(())
     }
 
     /// Somebody pushes to the target by hand: a hotfix, or an announced head merged past the queue.
