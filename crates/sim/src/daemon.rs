@@ -6,6 +6,7 @@ use yardmaster_queue::{Input, Policy, Queue, Step};
 
 use crate::fault::Fault;
 use crate::violation::Violation;
+use crate::words::words;
 use crate::world::{Outage, Own, Place, World};
 
 const FACTS_PER_SNAPSHOT: usize = 60;
@@ -162,6 +163,7 @@ impl World {
         let observed = ledger.observe(&self.truth(policy), *adds, step);
         self.ledger = ledger;
         observed?;
+        self.words.extend(step.events.iter().flat_map(|e| words(&e.event)));
         self.react_to(step);
         Ok(())
     }

@@ -1,3 +1,5 @@
+use std::collections::BTreeSet;
+
 use yardmaster_queue::Input;
 
 use crate::daemon::Daemon;
@@ -47,6 +49,8 @@ pub struct History {
     pub result: Result<Outcome, Violation>,
     /// The readable story, where it was asked for.
     pub story: Vec<String>,
+    /// What users were told, without names and numbers.
+    pub words: BTreeSet<String>,
 }
 
 /// Runs the history of `seed`.
@@ -55,7 +59,7 @@ pub fn run(seed: u64, told: bool) -> History {
     let mut world = World::new(seed, policy(&mut rng), told);
     world.populate();
     let result = world.live();
-    History { result, story: world.story.unwrap_or_default() }
+    History { result, story: world.story.unwrap_or_default(), words: world.words }
 }
 
 impl World {

@@ -26,10 +26,30 @@ impl Ledger {
             Cause::DependencyFailed => self.a_need_failed(record),
             Cause::Policy => failure.blame == Blame::Infra && self.runs_were_lost(truth, record),
         };
+        self.evidence_is_so(truth, record, failure)?;
         Violation::unless(holds, RULE, || {
             let name = record.head.map(|h| truth.git.name(h)).unwrap_or_default();
             format!("{request} ({name}): {:?}, {}", failure.cause, failure.evidence.message)
         })
+    }
+
+    /// What is shown belongs to this failure.
+    fn evidence_is_so(&self, truth: &Truth, record: &Record, failure: &Failure) -> Result<(), Violation> {
+        let shown = &failure.evidence;
+        let (tip, head) = (self.tips.get(&record.target).copied(), record.head);
+        let merged = tip.zip(head).and_then(|(tip, head)| truth.git.merge_files(tip, head).err());
+        let tested = shown.candidate.map(|c| truth.git.tree(c));
+        let run = shown.log.as_ref().and_then(|run| self.runs.get(run)).map(|asked| asked.tree);
+        let holds = match failure.cause {
+            Cause::Conflict => shown.base == tip && merged.as_ref() == Some(&shown.paths),
+            Cause::GateRed | Cause::GateTimeout => shown.base == tip && tested.is_some() && run == tested,
+            Cause::HeadChanged => shown.found.is_some() && shown.announced == record.announcement.commit,
+            Cause::BranchMissing => shown.announced == record.announcement.commit,
+            Cause::DependencyFailed => !shown.with.is_empty(),
+            Cause::PushRefused => tested.is_some(),
+            Cause::Policy => true,
+        };
+        Violation::unless(holds, "a failure shows what it is about", || format!("{failure:?}"))
     }
 
     fn tip_and_head(&self, record: &Record) -> Option<(CommitId, CommitId)> {

@@ -23,6 +23,7 @@ mod rng;
 pub mod story;
 mod tell;
 mod violation;
+mod words;
 mod work;
 mod world;
 

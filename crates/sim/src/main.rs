@@ -3,6 +3,7 @@
 
 mod report;
 
+use std::collections::BTreeSet;
 use std::panic::catch_unwind;
 use std::process::ExitCode;
 use std::sync::Mutex;
@@ -61,12 +62,12 @@ fn arguments(mut given: impl Iterator<Item = String>) -> Result<Arguments, Strin
 fn history(seed: u64, told: bool) -> History {
     catch_unwind(|| run(seed, told)).unwrap_or_else(|panic| {
         let text = panic.downcast_ref::<String>().cloned().unwrap_or_else(|| "a panic".to_owned());
-        History { result: Err(Violation::new("no panic", text)), story: Vec::new() }
+        History { result: Err(Violation::new("no panic", text)), story: Vec::new(), words: BTreeSet::new() }
     })
 }
 
 fn tell(seed: u64) -> ExitCode {
-    let History { result, story } = history(seed, true);
+    let History { result, story, .. } = history(seed, true);
     story.iter().for_each(|line| println!("{line}"));
     match result {
         Ok(outcome) => {

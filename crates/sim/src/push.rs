@@ -201,11 +201,19 @@ impl World {
         let who = "operator".to_owned();
         if !daemon.queue.is_frozen(&target) {
             if self.unlucky(2, Fault::Freeze) {
-                self.input(Input::Freeze { target, who, why: "a release".to_owned() })?;
+                self.input(Input::Freeze { target: target.clone(), who, why: "a release".to_owned() })?;
+                self.stands_still(&target, true)?;
             }
         } else if self.quiet || self.rng.chance(30) {
-            self.input(Input::Unfreeze { target, who, why: "looked at".to_owned() })?;
+            self.input(Input::Unfreeze { target: target.clone(), who, why: "looked at".to_owned() })?;
+            self.stands_still(&target, false)?;
         }
         Ok(())
+    }
+
+    fn stands_still(&self, target: &BranchName, still: bool) -> Result<(), Violation> {
+        let is = self.daemons.get(&self.acting).map(|d| d.queue.is_frozen(target));
+        let rule = "a target is frozen when somebody says so, and only then";
+        Violation::unless(is.is_none_or(|is| is == still), rule, || target.to_string())
     }
 }

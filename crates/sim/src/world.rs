@@ -161,6 +161,7 @@ pub(crate) struct World {
     pub(crate) forked: bool,
     pub(crate) forks: u64,
     pub(crate) story: Option<Vec<String>>,
+    pub(crate) words: BTreeSet<String>,
     pub(crate) steps: u64,
     /// Since when nothing was in the way of progress, by the daemons' clock.
     pub(crate) awake: Millis,
@@ -208,6 +209,7 @@ impl World {
             forked: false,
             forks: 0,
             story: told.then(Vec::new),
+            words: BTreeSet::new(),
             steps: 0,
             awake: Millis::default(),
         }

@@ -1,10 +1,25 @@
-//! Some histories, with the tests: `YARDMASTER_SIM_SEEDS` says how many.
+//! Some histories, with the tests: `YARDMASTER_SIM_SEEDS` says how many. What users were told in them is in
+//! `words.txt`; with `YARDMASTER_SIM_WORDS=write` what is new is added to it.
+
+use std::collections::BTreeSet;
+use std::path::Path;
 
 #[test]
-fn every_invariant_holds_in_some_histories() {
-    let seeds = std::env::var("YARDMASTER_SIM_SEEDS").ok().and_then(|n| n.parse().ok()).unwrap_or(40_u64);
+fn every_invariant_holds_in_some_histories_and_nothing_new_is_said() {
+    let seeds = std::env::var("YARDMASTER_SIM_SEEDS").ok().and_then(|n| n.parse().ok()).unwrap_or(60_u64);
+    let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/words.txt");
+    let known: BTreeSet<String> =
+        std::fs::read_to_string(&page).unwrap_or_default().lines().map(str::to_owned).collect();
+    let mut new = BTreeSet::new();
+    let writes = std::env::var_os("YARDMASTER_SIM_WORDS").is_some();
     for seed in 0..seeds {
-        let result = yardmaster_sim::run(seed, false).result;
-        assert!(result.is_ok(), "seed {seed}: {}", result.unwrap_err());
+        let history = yardmaster_sim::run(seed, false);
+        assert!(history.result.is_ok(), "seed {seed}: {}", history.result.unwrap_err());
+        new.extend(history.words.difference(&known).cloned());
+        assert!(writes || new.is_empty(), "seed {seed}: not in words.txt: {new:#?}");
+    }
+    if writes {
+        let all: Vec<String> = known.into_iter().chain(new).collect::<BTreeSet<_>>().into_iter().collect();
+        std::fs::write(&page, all.join("\n") + "\n").expect("words.txt is written");
     }
 }
