@@ -192,21 +192,21 @@ impl World {
         if self.quiet || !self.faulty {
             self.input(Input::Tick { awake: self.awake })?;
         }
-        self.operator(target)
+        self.operator(&target)
     }
 
     /// Freezes for no reason the queue knows, and sooner or later unfreezes what stands still.
-    fn operator(&mut self, target: BranchName) -> Result<(), Violation> {
+    fn operator(&mut self, target: &BranchName) -> Result<(), Violation> {
         let Some(daemon) = self.daemons.get(&self.acting) else { return Ok(()) };
         let who = "operator".to_owned();
-        if !daemon.queue.is_frozen(&target) {
+        if !daemon.queue.is_frozen(target) {
             if self.unlucky(2, Fault::Freeze) {
                 self.input(Input::Freeze { target: target.clone(), who, why: "a release".to_owned() })?;
-                self.stands_still(&target, true)?;
+                self.stands_still(target, true)?;
             }
         } else if self.quiet || self.rng.chance(30) {
             self.input(Input::Unfreeze { target: target.clone(), who, why: "looked at".to_owned() })?;
-            self.stands_still(&target, false)?;
+            self.stands_still(target, false)?;
         }
         Ok(())
     }
