@@ -104,12 +104,12 @@ impl Lane {
                 () = sleep_until(wall) => Err("the checkout took longer than a whole run may take".to_owned()),
             };
             let why = match ready {
+                // What starts on a full disk is red for want of room.
+                Ok(_) if room::is_full(&self.config.dir) => "the disk is full".to_owned(),
                 Ok(log) => break log,
-                Err(why) => why,
+                Err(why) if room::is_missing(&why) || room::is_full(&self.config.dir) => why,
+                Err(why) => return RunOutcome::Lost { why },
             };
-            if !room::is_missing(&why) && !room::is_full(&self.config.dir) {
-                return RunOutcome::Lost { why };
-            }
             tracing::warn!(%why, run = %job.run, "a run waits until its disk has room");
             tokio::select! {
                 () = cancel.as_mut() => return RunOutcome::Cancelled,

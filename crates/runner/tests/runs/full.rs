@@ -66,6 +66,23 @@ async fn a_run_waits_until_its_disk_has_room() {
     }
 }
 
+/// Nothing has to be written for the checkout, only by the gate.
+#[tokio::test]
+async fn a_gate_does_not_start_on_a_full_disk() {
+    let world = World::new();
+    let Some(disk) = Disk::mount(&world.path("lanes")) else { return };
+    let mut lane = world.lane();
+    assert_eq!(run(&mut lane, &world.job("true")).await.outcome, RunOutcome::Green);
+    disk.fill();
+    let job = world.job_of("run-2", "two", vec![step("gate", "head -c 100000 /dev/zero > built")]);
+    let mut running = std::pin::pin!(lane.run(&job, pending()));
+    let early = timeout(Duration::from_millis(600), &mut running).await;
+    assert!(early.is_err(), "{early:?} on a full disk");
+    disk.free();
+    let report = timeout(PATIENCE, running).await.expect("the run goes on");
+    assert_eq!(report.outcome, RunOutcome::Green);
+}
+
 #[tokio::test]
 async fn red_on_a_full_disk_is_no_verdict() {
     let world = World::new();
