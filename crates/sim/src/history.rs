@@ -179,7 +179,7 @@ impl World {
                 self.look_due(target, periodic);
                 Ok(())
             }
-            Own::LookReturns { target, known, sighting } => self.look_returns(target, known, sighting),
+            Own::LookReturns { target, known, sighting } => self.look_returns(&target, known, sighting),
             Own::FreeAgain { target } => {
                 match target {
                     Some(target) => drop(daemon.busy.remove(&target)),

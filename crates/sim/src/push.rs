@@ -173,14 +173,14 @@ impl World {
 
     pub(crate) fn look_returns(
         &mut self,
-        target: BranchName,
+        target: &BranchName,
         known: Option<CommitId>,
         sighting: Option<Sighting>,
     ) -> Result<(), Violation> {
         if self.hit(Fault::AfterLook) {
             return Ok(());
         }
-        self.set_free(&target);
+        self.set_free(target);
         let input = match sighting {
             Some(sighting) => {
                 let project = Ok(project(&self.git.files(sighting.tip)));
@@ -192,7 +192,7 @@ impl World {
         if self.quiet || !self.faulty {
             self.input(Input::Tick { awake: self.awake })?;
         }
-        self.operator(&target)
+        self.operator(target)
     }
 
     /// Freezes for no reason the queue knows, and sooner or later unfreezes what stands still.
