@@ -122,7 +122,7 @@ async fn take_the_field(plan: &Plan) -> Field {
         Kind::Network => Some(Proxy::start(address(&house.url)).await),
         _ => None,
     };
-    let work = Workload::prepare(&house, &mut chance);
+    let work = Workload::prepare(&house, &mut chance, plan.kind != Kind::Remote);
     let hooks = Hooks::install(&house.remote);
     let options = BusOptions { url: house.url.clone(), ..BusOptions::default() };
     let bus = Bus::connect(options).await.expect("connected");

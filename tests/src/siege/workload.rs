@@ -90,7 +90,7 @@ fn works(plain: usize) -> Vec<Work> {
 
 impl Workload {
     /// Makes the branches, and says who announces what and when.
-    pub(crate) fn prepare(house: &House, chance: &mut Chance) -> Workload {
+    pub(crate) fn prepare(house: &House, chance: &mut Chance, remote_is_sound: bool) -> Workload {
         let works = works(6);
         let files: Vec<[(&str, Option<&str>); 1]> =
             works.iter().map(|w| [(w.path.as_str(), Some(w.text.as_str()))]).collect();
@@ -102,12 +102,29 @@ impl Workload {
         house.remote.commits(&changes);
         let mut turns: Vec<Vec<Act>> = works.iter().map(|w| acts(&w.branch)).collect();
         chance.shuffle(&mut turns);
+        if !remote_is_sound {
+            announce_before_its_need(&mut turns);
+        }
         let acts = turns.into_iter().flatten().collect();
         let announced = works
             .into_iter()
             .map(|w| Announced { branch: w.branch, path: w.path, line: w.line, expected: w.expected })
             .collect();
         Workload { acts, announced }
+    }
+}
+
+/// Where the remote may refuse `ann/first`, `ann/second` has to be there by then: announced after the failure of
+/// what it depends on it would wait, rightly, until that is announced again.
+fn announce_before_its_need(turns: &mut [Vec<Act>]) {
+    let place = |branch: &str| {
+        let about = |turn: &Vec<Act>| turn[0].message["merge_info"]["branch"] == branch;
+        turns.iter().position(about)
+    };
+    if let (Some(first), Some(second)) = (place("ann/first"), place("ann/second"))
+        && first < second
+    {
+        turns.swap(first, second);
     }
 }
 
