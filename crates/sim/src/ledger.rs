@@ -43,6 +43,8 @@ pub(crate) struct Ledger {
     pub(crate) landed_heads: BTreeMap<(BranchName, CommitId), RequestId>,
     /// Landed, and not on the target any more.
     pub(crate) fell_off: BTreeSet<RequestId>,
+    /// Being pushed; true: something fell off meanwhile, and the push could not be called back.
+    pub(crate) pushed: BTreeMap<RequestId, bool>,
     /// Targets that stand still.
     pub(crate) frozen: BTreeSet<BranchName>,
     pub(crate) runs: BTreeMap<RunId, Asked>,
@@ -236,6 +238,7 @@ impl Ledger {
                 let frozen = self.frozen.contains(target);
                 Violation::unless(!frozen, "nothing is pushed to a frozen target", || target.to_string())?;
                 self.landings.insert((target.clone(), landing.from, landing.to), gate);
+                self.pushed.extend(landing.requests.iter().map(|(request, _)| (*request, false)));
                 Ok(())
             }
             Fact::Stacked { request } => {
@@ -259,13 +262,18 @@ impl Ledger {
             }
             Fact::FellOff { requests, .. } => {
                 self.fell_off.extend(requests);
+                self.pushed.values_mut().for_each(|late| *late = true);
                 let landed = |r: &RequestId| self.requests.get(r).is_some_and(|r| r.end == Some(End::Landed));
                 let all = requests.iter().all(landed);
                 Violation::unless(all, "only what had landed falls off", || format!("{requests:?}"))
             }
+            Fact::LandingEnded { target, .. } => {
+                let requests = &self.requests;
+                self.pushed.retain(|r, _| requests.get(r).is_some_and(|r| r.target != *target));
+                Ok(())
+            }
             Fact::RemoteLost { .. }
             | Fact::RemoteBack
-            | Fact::LandingEnded { .. }
             | Fact::Blocked { .. }
             | Fact::WindowSet { .. }
             | Fact::CandidatesLost { .. } => Ok(()),
