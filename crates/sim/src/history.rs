@@ -150,6 +150,10 @@ impl World {
         if self.forked {
             return Ok(());
         }
+        let leads = |d: &&Daemon| d.position == self.journal.len() && d.batch.is_empty();
+        if let Some(daemon) = self.daemons.values().find(leads) {
+            self.views_are_so(daemon)?;
+        }
         let mut other = self.clone();
         (other.forked, other.story) = (true, None);
         other.calm();

@@ -52,6 +52,10 @@ pub(crate) struct Ledger {
     pub(crate) landings: BTreeMap<(BranchName, CommitId, CommitId), Gate>,
     /// Requests that were red, lost or in conflict somewhere, or did not stand where they did.
     pub(crate) doubtful: BTreeSet<RequestId>,
+    /// Runs of each tree that were lost, by gate.
+    pub(crate) tries: BTreeMap<(TreeId, GateId), u32>,
+    /// How long runs took.
+    pub(crate) took: BTreeMap<RunId, u64>,
     /// Those that have a place, in the order in which they got it.
     pub(crate) stacked: Vec<RequestId>,
     /// When somebody ended, by the server's clock.
@@ -67,6 +71,7 @@ pub(crate) struct Asked {
     pub(crate) request: Option<RequestId>,
     pub(crate) tree: TreeId,
     pub(crate) gate: GateId,
+    pub(crate) candidate: CommitId,
     pub(crate) behind: Vec<RequestId>,
     /// How often the target had moved by then.
     pub(crate) moves: u32,
@@ -183,22 +188,30 @@ impl Ledger {
                 self.projects.insert(target.clone(), project.clone().unwrap_or_default());
                 Ok(())
             }
-            Fact::Testing { run, tree, gate, request, behind, .. } => {
+            Fact::Testing { run, candidate, tree, gate, request, behind, .. } => {
                 let target = self.live(*request)?.target.clone();
                 let moves = self.moves.get(&target).copied().unwrap_or(0);
+                self.is_asked_rightly(truth, fact)?;
                 let asked = Asked {
                     request: Some(*request),
                     tree: *tree,
                     gate: gate.id(),
+                    candidate: *candidate,
                     behind: behind.clone(),
                     moves,
                 };
                 let before = self.runs.insert(run.clone(), asked);
                 Violation::unless(before.is_none(), "every run has an id of its own", || run.to_string())
             }
-            Fact::BaseTesting { run, tree, gate, .. } => {
-                let asked =
-                    Asked { request: None, tree: *tree, gate: gate.id(), behind: Vec::new(), moves: 0 };
+            Fact::BaseTesting { run, commit, tree, gate, .. } => {
+                let asked = Asked {
+                    request: None,
+                    tree: *tree,
+                    gate: gate.id(),
+                    candidate: *commit,
+                    behind: Vec::new(),
+                    moves: 0,
+                };
                 let before = self.runs.insert(run.clone(), asked);
                 Violation::unless(before.is_none(), "every run has an id of its own", || run.to_string())
             }
@@ -208,7 +221,8 @@ impl Ledger {
             Fact::WentOn { .. } => Ok(()),
             Fact::TargetRed { target, commit, .. } => self.tip_is(truth, target, *commit, false),
             Fact::TargetGreen { target, commit } => self.tip_is(truth, target, *commit, true),
-            Fact::RunEnded { run, outcome, .. } => {
+            Fact::RunEnded { run, outcome, ms } => {
+                self.took.insert(run.clone(), *ms);
                 self.run_ended(run, outcome);
                 Ok(())
             }
@@ -252,6 +266,7 @@ impl Ledger {
                 Ok(())
             }
             Fact::RunDropped { run } => self.is_useless(truth, run),
+            Fact::WindowSet { window, .. } => Self::is_window(truth, *window),
             Fact::Frozen { target, .. } => {
                 self.frozen.insert(target.clone());
                 Ok(())
@@ -275,7 +290,6 @@ impl Ledger {
             Fact::RemoteLost { .. }
             | Fact::RemoteBack
             | Fact::Blocked { .. }
-            | Fact::WindowSet { .. }
             | Fact::CandidatesLost { .. } => Ok(()),
         }
     }
@@ -322,7 +336,10 @@ impl Ledger {
             RunOutcome::Green => {
                 self.greens.insert((tree, gate));
             }
-            RunOutcome::Lost { .. } | RunOutcome::Cancelled => *self.lost.entry(tree).or_default() += 1,
+            RunOutcome::Lost { .. } | RunOutcome::Cancelled => {
+                *self.lost.entry(tree).or_default() += 1;
+                *self.tries.entry((tree, gate)).or_default() += 1;
+            }
             RunOutcome::Red { .. } | RunOutcome::TimedOut { .. } => {}
         }
     }
@@ -331,6 +348,7 @@ impl Ledger {
         let Fact::Landed { request, commit, tree, .. } = fact else { return Ok(()) };
         if commit.is_some() {
             self.needs_have_landed(*request)?;
+            self.is_tested_as_told(fact)?;
         }
         let record = self.live(*request)?;
         let (target, head) = (record.target.clone(), record.head);

@@ -22,6 +22,7 @@ mod rest;
 mod rng;
 pub mod story;
 mod tell;
+mod told;
 mod violation;
 mod words;
 mod work;

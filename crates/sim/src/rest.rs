@@ -73,7 +73,8 @@ impl World {
         })?;
         let live: BTreeSet<RequestId> =
             self.ledger.requests.iter().filter(|(_, r)| r.end.is_none()).map(|(id, _)| *id).collect();
-        Violation::unless(live == held, "pending is what has not ended", || format!("{live:?}, {held:?}"))
+        Violation::unless(live == held, "pending is what has not ended", || format!("{live:?}, {held:?}"))?;
+        self.views_are_so(daemon)
     }
 
     /// What landed is on the target, once.

@@ -1,0 +1,77 @@
+use yardmaster_protocol::{BranchName, Fact, RequestId};
+
+use crate::daemon::Daemon;
+use crate::ledger::{End, Ledger, Truth};
+use crate::violation::Violation;
+use crate::world::World;
+
+/// Numbers in facts and views, held against the ledger.
+impl Ledger {
+    /// A run's attempt counts what was lost of its tree; it stands within the window.
+    pub(crate) fn is_asked_rightly(&self, truth: &Truth, fact: &Fact) -> Result<(), Violation> {
+        let Fact::Testing { run, tree, gate, attempt, behind, .. } = fact else { return Ok(()) };
+        let tries = self.tries.get(&(*tree, gate.id())).copied().unwrap_or(0);
+        Violation::unless(*attempt == tries + 1, "attempts are counted", || format!("{run}: {attempt}"))?;
+        let most = truth.policy.window_max.max(truth.policy.window_min).max(1) as usize;
+        Violation::unless(behind.len() < most, "nothing above the window is tested", || run.to_string())
+    }
+
+    pub(crate) fn is_window(truth: &Truth, window: u32) -> Result<(), Violation> {
+        let least = truth.policy.window_min.max(1);
+        let fits = (least..=truth.policy.window_max.max(least)).contains(&window);
+        Violation::unless(fits, "the window stays in its bounds", || window.to_string())
+    }
+
+    /// What is told of the gate behind a landing is what the run was.
+    pub(crate) fn is_tested_as_told(&self, fact: &Fact) -> Result<(), Violation> {
+        let Fact::Landed { request, commit: Some(commit), tree, gate, .. } = fact else { return Ok(()) };
+        let Some(run) = &gate.run else { return Ok(()) };
+        let holds = self.runs.get(run).is_some_and(|asked| {
+            let own = asked.request == Some(*request) && asked.candidate == *commit;
+            let took = self.took.get(run).copied().unwrap_or(0);
+            asked.tree == *tree && gate.reused != own && (gate.seconds * 1_000.0).round() as u64 == took
+        });
+        Violation::unless(holds, "the evidence of a landing is its run's", || format!("{request}: {gate:?}"))
+    }
+}
+
+impl World {
+    /// What people see of the queue is what is in it.
+    pub(crate) fn views_are_so(&self, daemon: &Daemon) -> Result<(), Violation> {
+        let view = daemon.queue.overview(self.clock(), &daemon.policy);
+        let live: Vec<RequestId> =
+            self.ledger.requests.iter().filter(|(_, r)| r.end.is_none()).map(|(id, _)| *id).collect();
+        let mut shown: Vec<RequestId> = view.requests.iter().map(|row| row.request).collect();
+        shown.sort_unstable();
+        Violation::unless(shown == live, "the view shows what is pending", || {
+            format!("{shown:?}, {live:?}")
+        })?;
+        Violation::unless(daemon.queue.pending() == live.len(), "pending is counted", || {
+            format!("{live:?}")
+        })?;
+        let ended = |end| u64::try_from(self.ledger.requests.values().filter(|r| r.end == Some(end)).count());
+        let totals = (ended(End::Landed).unwrap_or(0), ended(End::Failed).unwrap_or(0));
+        Violation::unless(daemon.queue.totals() == totals, "ends are counted", || format!("{totals:?}"))?;
+        for target in &daemon.policy.targets {
+            self.order_is_so(target, &view.requests)?;
+        }
+        for target in &view.targets {
+            let pending = live.iter().filter_map(|id| self.ledger.requests.get(id));
+            let count = pending.filter(|r| r.target == target.target).count();
+            let same = u32::try_from(count) == Ok(target.pending);
+            Violation::unless(same, "a target's pending ones are counted", || format!("{target:?}"))?;
+        }
+        Ok(())
+    }
+
+    fn order_is_so(
+        &self,
+        target: &BranchName,
+        rows: &[yardmaster_protocol::RequestRow],
+    ) -> Result<(), Violation> {
+        let of = |id: &RequestId| self.ledger.requests.get(id).is_some_and(|r| r.target == *target);
+        let places: Vec<u32> = rows.iter().filter(|r| of(&r.request)).filter_map(|r| r.position).collect();
+        let counted = places.iter().copied().eq((1..).take(places.len()));
+        Violation::unless(counted, "places are counted from one", || format!("{places:?}"))
+    }
+}
