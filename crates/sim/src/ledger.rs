@@ -9,6 +9,7 @@ use yardmaster_queue::{GateRule, Policy, Step};
 use crate::gate::GateRules;
 use crate::git::Git;
 use crate::remote::Remote;
+use crate::told::must_be_told;
 use crate::violation::Violation;
 
 /// What the checks may look at besides the facts: the truth that the queue cannot see.
@@ -52,6 +53,9 @@ pub(crate) struct Ledger {
     pub(crate) landings: BTreeMap<(BranchName, CommitId, CommitId), Gate>,
     /// Requests that were red, lost or in conflict somewhere, or did not stand where they did.
     pub(crate) doubtful: BTreeSet<RequestId>,
+    pub(crate) reds: BTreeSet<(TreeId, GateId)>,
+    /// Targets whose tip was told to be red.
+    pub(crate) told_red: BTreeMap<BranchName, CommitId>,
     /// Runs of each tree that were lost, by gate.
     pub(crate) tries: BTreeMap<(TreeId, GateId), u32>,
     /// How long runs took.
@@ -122,7 +126,7 @@ impl Ledger {
         if step.entry.facts.iter().any(ends) {
             self.last_end = truth.now.0;
         }
-        for fact in &step.entry.facts {
+        for (index, fact) in step.entry.facts.iter().enumerate() {
             if let (Fact::RunDropped { run }, true) = (fact, only_adds)
                 && self.runs.get(run).is_some_and(|asked| !self.has_another_policy(truth, asked))
             {
@@ -132,6 +136,7 @@ impl Ledger {
                 ));
             }
             self.fact(truth, fact)?;
+            must_be_told(fact, index, step)?;
             if let Fact::Failed { request, .. } = fact {
                 orphans.extend(self.orphans(*request));
             }
@@ -219,8 +224,16 @@ impl Ledger {
                 Err(Violation::new("progress: something ends within the bound", why.clone()))
             }
             Fact::WentOn { .. } => Ok(()),
-            Fact::TargetRed { target, commit, .. } => self.tip_is(truth, target, *commit, false),
-            Fact::TargetGreen { target, commit } => self.tip_is(truth, target, *commit, true),
+            Fact::TargetRed { target, commit, .. } => {
+                let before = self.told_red.insert(target.clone(), *commit);
+                Violation::unless(before != Some(*commit), "a red tip is told once", || target.to_string())?;
+                self.tip_is(truth, target, *commit, false)
+            }
+            Fact::TargetGreen { target, commit } => {
+                let before = self.told_red.remove(target);
+                Violation::unless(before.is_some(), "green is told of what was red", || target.to_string())?;
+                self.tip_is(truth, target, *commit, true)
+            }
             Fact::RunEnded { run, outcome, ms } => {
                 self.took.insert(run.clone(), *ms);
                 self.run_ended(run, outcome);
@@ -340,7 +353,9 @@ impl Ledger {
                 *self.lost.entry(tree).or_default() += 1;
                 *self.tries.entry((tree, gate)).or_default() += 1;
             }
-            RunOutcome::Red { .. } | RunOutcome::TimedOut { .. } => {}
+            RunOutcome::Red { .. } | RunOutcome::TimedOut { .. } => {
+                self.reds.insert((tree, gate));
+            }
         }
     }
 

@@ -1,4 +1,5 @@
-use yardmaster_protocol::{BranchName, Fact, RequestId};
+use yardmaster_protocol::{BranchName, Fact, Movement, RequestId, TargetView, TipHealth};
+use yardmaster_queue::{BaseRed, Step};
 
 use crate::daemon::Daemon;
 use crate::ledger::{End, Ledger, Truth};
@@ -35,7 +36,54 @@ impl Ledger {
     }
 }
 
+/// What nobody may learn of only from the journal.
+pub(crate) fn must_be_told(fact: &Fact, index: usize, step: &Step) -> Result<(), Violation> {
+    let needs = match fact {
+        Fact::TargetSeen { movement, .. } => matches!(movement, Movement::Rewound | Movement::Diverged),
+        Fact::Frozen { .. }
+        | Fact::Unfrozen { .. }
+        | Fact::FellOff { .. }
+        | Fact::RemoteLost { .. }
+        | Fact::RemoteBack
+        | Fact::TargetRed { .. }
+        | Fact::TargetGreen { .. }
+        | Fact::Pinned { .. }
+        | Fact::Testing { .. }
+        | Fact::Refused { .. }
+        | Fact::Landed { .. }
+        | Fact::Failed { .. }
+        | Fact::Withdrawn { .. }
+        | Fact::Superseded { .. } => true,
+        _ => false,
+    };
+    let told = step.events.iter().any(|e| usize::try_from(e.index) == Ok(index));
+    Violation::unless(told || !needs, "what matters to others is told", || format!("{fact:?}"))
+}
+
 impl World {
+    /// Once all is at rest, what the gate said of a tip is told and shown.
+    fn tips_are_told(&self, daemon: &Daemon, targets: &[TargetView]) -> Result<(), Violation> {
+        for view in targets {
+            let gate = self.ledger.gate(&daemon.policy, &view.target);
+            let watched = daemon.policy.base_red != BaseRed::Ignore && !gate.steps.is_empty();
+            let Some(tip) = view.tip.filter(|_| watched) else { continue };
+            let key = (self.git.tree(tip), gate.id());
+            let flaked = self.flaked.contains(&key.0);
+            let (red, green) = (self.ledger.reds.contains(&key), self.ledger.greens.contains(&key));
+            let told = self.ledger.told_red.get(&view.target) == Some(&tip);
+            let so = if red != green && !flaked { told == red } else { true };
+            Violation::unless(so, "what is known of a tip is told", || format!("{view:?}"))?;
+            let shown = match view.tip_health {
+                TipHealth::Red => red && view.tip_note.is_some(),
+                TipHealth::Green => green,
+                TipHealth::Testing => true,
+                TipHealth::Unknown => flaked || !(red || green),
+            };
+            Violation::unless(shown, "what is known of a tip is shown", || format!("{view:?}"))?;
+        }
+        Ok(())
+    }
+
     /// What people see of the queue is what is in it.
     pub(crate) fn views_are_so(&self, daemon: &Daemon) -> Result<(), Violation> {
         let view = daemon.queue.overview(self.clock(), &daemon.policy);
@@ -55,6 +103,7 @@ impl World {
         for target in &daemon.policy.targets {
             self.order_is_so(target, &view.requests)?;
         }
+        self.tips_are_told(daemon, &view.targets)?;
         for target in &view.targets {
             let pending = live.iter().filter_map(|id| self.ledger.requests.get(id));
             let count = pending.filter(|r| r.target == target.target).count();
