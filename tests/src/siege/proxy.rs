@@ -30,8 +30,15 @@ pub(crate) struct Way {
 pub(crate) struct Proxy {
     pub(crate) url: String,
     way: watch::Sender<Way>,
-    /// Connections that were cut or refused, and chunks that had to wait.
-    touched: Arc<AtomicUsize>,
+    counts: Arc<Counts>,
+}
+
+#[derive(Default)]
+struct Counts {
+    /// Connections right now.
+    open: AtomicUsize,
+    /// Connections that were cut, and chunks that had to wait.
+    touched: AtomicUsize,
 }
 
 impl Proxy {
@@ -40,18 +47,20 @@ impl Proxy {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let here = listener.local_addr().expect("an address");
         let (way, watched) = watch::channel(Way::default());
-        let touched = Arc::new(AtomicUsize::new(0));
-        tokio::spawn(listen(listener, here, server, watched, Arc::clone(&touched)));
-        Proxy { url: format!("nats://{here}"), way, touched }
+        let counts = Arc::new(Counts::default());
+        tokio::spawn(listen(listener, here, server, watched, Arc::clone(&counts)));
+        Proxy { url: format!("nats://{here}"), way, counts }
     }
 
     /// Every connection ends at once; new ones come through.
     pub(crate) fn cut(&self) {
+        self.all_are_touched();
         self.way.send_modify(|way| way.cut += 1);
     }
 
     /// Every connection ends at once, and new ones are refused.
     pub(crate) fn close(&self) {
+        self.all_are_touched();
         self.way.send_modify(|way| (way.cut, way.closed) = (way.cut + 1, true));
     }
 
@@ -72,7 +81,11 @@ impl Proxy {
 
     /// How often something was cut or had to wait so far.
     pub(crate) fn touched(&self) -> usize {
-        self.touched.load(Ordering::SeqCst)
+        self.counts.touched.load(Ordering::SeqCst)
+    }
+
+    fn all_are_touched(&self) {
+        self.counts.touched.fetch_add(self.counts.open.load(Ordering::SeqCst), Ordering::SeqCst);
     }
 }
 
@@ -81,7 +94,7 @@ async fn listen(
     here: SocketAddr,
     server: SocketAddr,
     mut way: watch::Receiver<Way>,
-    touched: Arc<AtomicUsize>,
+    counts: Arc<Counts>,
 ) {
     let mut listener = Some(first);
     loop {
@@ -105,33 +118,28 @@ async fn listen(
         tokio::select! {
             changed = way.changed() => if changed.is_err() { return },
             accepted = next => if let Some((client, _)) = accepted {
-                tokio::spawn(carry(client, server, way.clone(), Arc::clone(&touched)));
+                tokio::spawn(carry(client, server, way.clone(), Arc::clone(&counts)));
             },
         }
     }
 }
 
-async fn carry(
-    client: TcpStream,
-    server: SocketAddr,
-    mut way: watch::Receiver<Way>,
-    touched: Arc<AtomicUsize>,
-) {
+async fn carry(client: TcpStream, server: SocketAddr, mut way: watch::Receiver<Way>, counts: Arc<Counts>) {
     let mine = way.borrow().cut;
     let Ok(server) = TcpStream::connect(server).await else { return };
     let _ = (client.set_nodelay(true), server.set_nodelay(true));
     let (from_client, to_client) = client.into_split();
     let (from_server, to_server) = server.into_split();
-    let up = pump(from_client, to_server, way.clone(), |way| way.up_is_still, &touched);
-    let down = pump(from_server, to_client, way.clone(), |way| way.down_is_still, &touched);
+    counts.open.fetch_add(1, Ordering::SeqCst);
+    let up = pump(from_client, to_server, way.clone(), |way| way.up_is_still, &counts.touched);
+    let down = pump(from_server, to_client, way.clone(), |way| way.down_is_still, &counts.touched);
     tokio::select! {
         () = up => {}
         () = down => {}
         // Also when the proxy itself is gone.
-        _ = way.wait_for(|way| way.cut != mine) => {
-            touched.fetch_add(1, Ordering::SeqCst);
-        }
+        _ = way.wait_for(|way| way.cut != mine) => {}
     }
+    counts.open.fetch_sub(1, Ordering::SeqCst);
 }
 
 async fn pump(
@@ -192,6 +200,7 @@ mod tests {
         let mut stream = call(&proxy).await.expect("connected");
         assert!(answers(&mut stream).await);
         proxy.cut();
+        assert_eq!(proxy.touched(), 1);
         assert!(!answers(&mut stream).await || !answers(&mut stream).await);
         assert!(answers(&mut call(&proxy).await.expect("connected again")).await);
         proxy.close();
