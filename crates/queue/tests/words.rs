@@ -4,8 +4,9 @@
 
 use serde_json::{Value, json};
 use yardmaster_protocol::{
-    BranchName, ChangeSize, CommitId, Entry, EventBody, Fact, Gate, Inspection, IntakeSeq, Millis, Movement,
-    ObjectId, Project, RequestId, Sighting, TreeId,
+    Assembled, Assembly, BranchName, ChangeSize, CommitId, Entry, EventBody, Fact, Gate, Inspection,
+    IntakeSeq, LandOutcome, MergedBy, Millis, Movement, ObjectId, Project, RequestId, RunId, RunOutcome,
+    RunReport, Sighting, TreeId,
 };
 use yardmaster_queue::{GateRule, Input, Order, Policy, Queue, Step};
 
@@ -143,4 +144,192 @@ fn what_ended_long_ago_is_forgotten_and_nothing_else() {
     let known = |n: u64| queue.ended(RequestId(n)).is_some();
     assert_eq!((known(1), known(2), known(10_001)), (false, true, true));
     assert!(queue.is_answered(IntakeSeq(1)) && !queue.is_answered(IntakeSeq(10_002)));
+}
+
+/// The message and the names of the rest of the evidence, of every failure that a step told of.
+fn failed(step: &Step) -> Vec<(u64, String, String)> {
+    let told = step.events.iter().filter_map(|e| match &e.event.body {
+        EventBody::MergeFailed(failure) => {
+            let evidence = serde_json::to_value(&failure.evidence).unwrap();
+            let mut keys: Vec<String> = evidence.as_object().unwrap().keys().cloned().collect();
+            keys.retain(|key| key != "message");
+            let id = e.event.about.as_ref().unwrap().request.0;
+            Some((id, failure.evidence.message.clone(), keys.join(" ")))
+        }
+        _ => None,
+    });
+    told.collect()
+}
+
+fn one(id: u64, message: &str, keys: &str) -> Vec<(u64, String, String)> {
+    vec![(id, message.to_owned(), keys.to_owned())]
+}
+
+/// With one request that is merged onto the tip.
+fn merged(policy: &Policy, n: u8) -> Queue {
+    let mut queue = queue(policy);
+    announce(&mut queue, policy, 1, &json!({}));
+    pin(&mut queue, policy, 1, &["a"]);
+    let made = commit(n);
+    let assembly = Assembly::Clean { commit: made, tree: TreeId(made.0), by: MergedBy::Memory };
+    assemble(&mut queue, policy, assembly);
+    queue
+}
+
+fn assemble(queue: &mut Queue, policy: &Policy, assembly: Assembly) -> Step {
+    let merges = vec![Assembled { base: commit(1), request: RequestId(1), assembly }];
+    queue.step(Millis(9), policy, Input::Assembled { target: main_branch(), merges })
+}
+
+fn runs(queue: &Queue, policy: &Policy) -> Vec<(Option<RequestId>, RunId)> {
+    let orders = queue.plan(policy).orders.into_iter();
+    orders
+        .filter_map(|o| if let Order::Test(job) = o { Some((job.request, job.run)) } else { None })
+        .collect()
+}
+
+fn end(queue: &mut Queue, policy: &Policy, run: &RunId, outcome: RunOutcome) -> Step {
+    let run = run.clone();
+    let report = RunReport {
+        run,
+        runner: "here/1".to_owned(),
+        outcome,
+        started: Millis(9),
+        ms: 1_500,
+        steps: Vec::new(),
+    };
+    queue.step(Millis(10), policy, Input::RunEnded(report))
+}
+
+fn red(step: &str) -> RunOutcome {
+    RunOutcome::Red { step: step.to_owned(), exit_code: Some(1), log_tail: "no".to_owned() }
+}
+
+#[test]
+fn what_cannot_be_merged_says_why() {
+    let policy = policy();
+    let mut queue = queue(&policy);
+    for n in [1, 2, 3] {
+        announce(&mut queue, &policy, n, &json!({"commit": commit(9)}));
+    }
+    let found = |n: u64, what| Input::Inspected(vec![(RequestId(n), what)]);
+    let step =
+        queue.step(Millis(3), &policy, found(1, Inspection::Unusable { why: "it is a tag".to_owned() }));
+    assert_eq!(failed(&step), one(1, "`work/1` cannot be merged, because it is a tag", ""));
+    let step = queue.step(Millis(3), &policy, found(2, Inspection::BranchMissing));
+    assert_eq!(failed(&step), one(2, "the remote has no branch `work/2`", "announced"));
+    let step = queue.step(Millis(3), &policy, found(3, Inspection::Crashed { why: "a panic".to_owned() }));
+    let message = "`work/3` cannot be taken into custody, because the daemon fails on it: a panic";
+    assert_eq!(failed(&step), one(3, message, "announced"));
+}
+
+#[test]
+fn a_target_that_is_not_served_any_more_ends_what_waits_for_it() {
+    let mut policy = policy();
+    let mut queue = merged(&policy, 50);
+    policy.default_target = BranchName::new("next").unwrap();
+    policy.targets = [policy.default_target.clone()].into();
+    announce(&mut queue, &policy, 2, &json!({}));
+    let step = queue.step(Millis(11), &policy, Input::PolicyChanged);
+    assert_eq!(failed(&step), one(1, "target `main` is no longer served: this queue lands on next", ""));
+    assert_eq!(queue.pending(), 1, "who lands elsewhere stays");
+}
+
+#[test]
+fn what_takes_landed_work_back_is_shown_the_hunk() {
+    let policy = policy();
+    let mut queue = queue(&policy);
+    announce(&mut queue, &policy, 1, &json!({}));
+    pin(&mut queue, &policy, 1, &["a"]);
+    let (label, hunk) = ("r7 by ana".to_owned(), "-x".to_owned());
+    let undone = Assembly::TakesBack { of: commit(7), label, paths: vec!["a".to_owned()], hunk };
+    let step = assemble(&mut queue, &policy, undone);
+    let message = "would take back what landed on `main` as 0707070707 (r7 by ana), and no commit of `work/1` \
+                   says so: it looks like an old tree that was committed on a new base";
+    assert_eq!(failed(&step), one(1, message, "base hunk paths with"));
+}
+
+#[test]
+fn a_mirror_that_lacks_something_loses_that_and_nothing_else() {
+    let policy = policy();
+    let mut queue = merged(&policy, 50);
+    let made = queue.made_candidates(&policy);
+    assert_eq!(made.iter().map(|m| (m.base, m.commit)).collect::<Vec<_>>(), [(commit(1), commit(50))]);
+    let other = Input::Lacking { heads: Vec::new(), candidates: vec![commit(60)] };
+    queue.step(Millis(11), &policy, other);
+    assert_eq!(queue.made_candidates(&policy), made, "another one was lost");
+    let lost = Input::Lacking { heads: Vec::new(), candidates: vec![commit(50)] };
+    queue.step(Millis(12), &policy, lost);
+    assert!(queue.made_candidates(&policy).is_empty());
+    let orders = queue.plan(&policy).orders;
+    assert!(matches!(orders[..], [Order::Assemble { .. }, ..]), "it is merged again: {orders:?}");
+    announce(&mut queue, &policy, 2, &json!({}));
+    assert_eq!(queue.arriving().into_keys().collect::<Vec<_>>(), [RequestId(2)]);
+    let gone = Input::Lacking { heads: vec![RequestId(1), RequestId(2)], candidates: Vec::new() };
+    let step = queue.step(Millis(13), &policy, gone);
+    let message =
+        "another daemon took over, which cannot get the head of `work/1`: only the one that is gone had it";
+    assert_eq!(failed(&step), one(1, message, "announced"));
+}
+
+#[test]
+fn a_step_that_the_tip_passes_is_the_requests_own_fault() {
+    let mut policy = policy();
+    let mut gate = Gate::command("true");
+    gate.steps[0].name = "lint".to_owned();
+    gate.steps.push(Gate::command("unit").steps.remove(0));
+    gate.steps[1].name = "unit".to_owned();
+    policy.gate = GateRule::Fixed(gate);
+    for (step, own) in [("lint", true), ("unit", false)] {
+        let mut queue = merged(&policy, 50);
+        let asked = runs(&queue, &policy);
+        let run = |tip: bool| {
+            asked.iter().find(|(request, _)| request.is_none() == tip).map(|(_, run)| run.clone())
+        };
+        let told = end(&mut queue, &policy, &run(true).unwrap(), red("unit"));
+        assert!(told.events.iter().any(|e| matches!(e.event.body, EventBody::TargetRed(_))));
+        let ended = failed(&end(&mut queue, &policy, &run(false).unwrap(), red(step)));
+        assert_eq!(ended.len(), usize::from(own), "{step}");
+    }
+}
+
+#[test]
+fn a_frozen_target_says_so_and_only_a_served_one_is_frozen() {
+    let policy = policy();
+    let mut queue = merged(&policy, 50);
+    let freeze = |target: &str| Input::Freeze {
+        target: BranchName::new(target).unwrap(),
+        who: "ana".to_owned(),
+        why: "a release".to_owned(),
+    };
+    assert!(queue.step(Millis(11), &policy, freeze("elsewhere")).entry.facts.is_empty());
+    queue.step(Millis(11), &policy, freeze("main"));
+    assert!(queue.step(Millis(11), &policy, freeze("main")).entry.facts.is_empty(), "once is enough");
+    let hold = queue.hold(&main_branch(), &policy);
+    assert_eq!(hold.as_deref(), Some("frozen by ana: a release; `yardmaster unfreeze main` lets it go on"));
+}
+
+#[test]
+fn the_evidence_of_a_landing_is_its_run() {
+    let policy = policy();
+    let mut queue = merged(&policy, 50);
+    let asked = runs(&queue, &policy);
+    let (_, run) = asked.iter().find(|(request, _)| request.is_some()).unwrap();
+    end(&mut queue, &policy, run, RunOutcome::Green);
+    let seen = Sighting {
+        tip: commit(50),
+        tree: TreeId(commit(50).0),
+        movement: Movement::Forward,
+        contains: vec![commit(50)],
+        project_file: None,
+        lost: Vec::new(),
+    };
+    let (target, outcome, project) = (main_branch(), LandOutcome::Landed { seen }, Ok(Project::default()));
+    let step = queue.step(Millis(12), &policy, Input::LandEnded { target, to: commit(50), outcome, project });
+    let complete = step.events.iter().find_map(|e| match &e.event.body {
+        EventBody::MergeComplete { gate, .. } => Some(gate.clone()),
+        _ => None,
+    });
+    let gate = complete.unwrap();
+    assert_eq!((gate.run.as_ref(), gate.seconds, gate.reused), (Some(run), 1.5, false));
 }
