@@ -33,6 +33,9 @@ impl World {
         let known = self.daemons.get(&epoch).map(|d| (d.position, d.wakes_at));
         let gone = known.is_none_or(|(position, _)| position < self.journal.len());
         if gone && (self.rewound || (known.is_none() && self.rng.chance(50))) {
+            if known.is_some() {
+                self.own(0, Own::PushReturns { target, landing, pushed: None });
+            }
             return Ok(());
         }
         if let Some((_, wakes_at)) = known.filter(|(_, at)| *at > self.now && self.rng.chance(50)) {
