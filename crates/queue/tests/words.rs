@@ -4,11 +4,11 @@
 
 use serde_json::{Value, json};
 use yardmaster_protocol::{
-    Assembled, Assembly, BranchName, ChangeSize, CommitId, Entry, EventBody, Fact, Gate, Inspection,
-    IntakeSeq, LandOutcome, MergedBy, Millis, Movement, ObjectId, Project, RequestId, RunId, RunOutcome,
-    RunReport, Sighting, TreeId,
+    Assembled, Assembly, Blame, BranchName, ChangeSize, CommitId, Entry, EventBody, Fact, Gate, Inspection,
+    IntakeSeq, LandOutcome, MergedBy, Millis, Movement, ObjectId, Pressure, Project, RequestId, RunId,
+    RunOutcome, RunReport, Sighting, TreeId,
 };
-use yardmaster_queue::{GateRule, Input, Order, Policy, Queue, Step};
+use yardmaster_queue::{Ending, GateRule, Input, Order, Policy, Queue, Step};
 
 fn main_branch() -> BranchName {
     BranchName::new("main").unwrap()
@@ -332,4 +332,140 @@ fn the_evidence_of_a_landing_is_its_run() {
     });
     let gate = complete.unwrap();
     assert_eq!((gate.run.as_ref(), gate.seconds, gate.reused), (Some(run), 1.5, false));
+}
+
+/// Six requests, each merged on top of the one before.
+fn stack_of_six(policy: &Policy) -> Queue {
+    let mut queue = queue(policy);
+    for n in 1..=6 {
+        announce(&mut queue, policy, n.into(), &json!({}));
+        pin(&mut queue, policy, n, &["a"]);
+    }
+    let mut base = commit(1);
+    let merges = (1..=6).map(|n: u8| {
+        let made = commit(50 + n);
+        let assembly = Assembly::Clean { commit: made, tree: TreeId(made.0), by: MergedBy::Memory };
+        let merge = Assembled { base, request: RequestId(n.into()), assembly };
+        base = made;
+        merge
+    });
+    let merges = merges.collect();
+    queue.step(Millis(9), policy, Input::Assembled { target: main_branch(), merges });
+    queue
+}
+
+#[test]
+fn a_row_says_what_is_ahead() {
+    let mut policy = policy();
+    policy.window_max = 6;
+    let mut queue = stack_of_six(&policy);
+    let rows = |queue: &Queue| -> Vec<String> {
+        let rows = queue.overview(Millis(9), &policy).requests;
+        rows.iter().map(|r| format!("{} {}", r.state, r.note).trim_end().to_owned()).collect()
+    };
+    let ahead = ["r1", "r1, r2", "r1, r2, r3", "1 more, r2, r3, r4", "2 more, r3, r4, r5"];
+    let mut expected = vec!["testing".to_owned()];
+    expected.extend(ahead.iter().map(|ahead| format!("testing on top of {ahead}")));
+    assert_eq!(rows(&queue), expected);
+    let asked = runs(&queue, &policy);
+    let run =
+        |n: u64| asked.iter().find(|(r, _)| *r == Some(RequestId(n))).map(|(_, run)| run.clone()).unwrap();
+    end(&mut queue, &policy, &run(2), RunOutcome::Green);
+    end(&mut queue, &policy, &run(3), red("gate"));
+    let now = rows(&queue);
+    assert_eq!(now[1], "green waits for r1 to land");
+    assert!(now[2].starts_with("blocked the gate is red on top of r1, r2"), "{}", now[2]);
+    let candidate = |queue: &Queue, n: u64| {
+        let view = queue.request(RequestId(n), Millis(9), &policy).unwrap();
+        (view.candidate, view.run)
+    };
+    assert_eq!(candidate(&queue, 2), (Some(commit(52)), Some(run(2))));
+    assert_eq!(candidate(&queue, 1), (Some(commit(51)), Some(run(1))));
+    end(&mut queue, &policy, &run(1), red("gate"));
+    assert!(rows(&queue)[0].contains("which is tested by itself now"), "{}", rows(&queue)[0]);
+}
+
+#[test]
+fn pressure_is_a_matter_of_windows() {
+    let mut policy = policy();
+    policy.targets.insert(BranchName::new("next").unwrap());
+    policy.window_max = 3;
+    let mut queue = queue(&policy);
+    let mut pressures = Vec::new();
+    for n in 1..=49 {
+        announce(&mut queue, &policy, n, &json!({}));
+        pressures.push(queue.pressure(&policy));
+    }
+    let first = |wanted| pressures.iter().position(|p| *p == wanted).map(|i| i + 1);
+    assert_eq!((first(Pressure::Slow), first(Pressure::Stop)), (Some(19), Some(49)));
+}
+
+#[test]
+fn a_request_is_found_by_all_its_names_also_after_its_end() {
+    let policy = policy();
+    let mut queue = queue(&policy);
+    announce(&mut queue, &policy, 1, &json!({}));
+    announce(&mut queue, &policy, 2, &json!({}));
+    queue.step(Millis(3), &policy, Input::Withdraw { request: RequestId(1), by: "roy".to_owned() });
+    for (name, found) in [("r1", 1), ("work/1", 1), ("REQ-1", 1), ("r2", 2), ("work/2", 2), ("REQ-2", 2)] {
+        assert_eq!(queue.find(name), Some(RequestId(found)), "{name}");
+    }
+    assert_eq!((queue.find("r3"), queue.find("REQ-3")), (None, None));
+}
+
+#[test]
+fn a_poison_is_refused_once_and_nothing_else_with_it() {
+    let policy = policy();
+    let mut queue = queue(&policy);
+    announce(&mut queue, &policy, 1, &json!({}));
+    let mut poison = |n: u64| {
+        let (intake, subject) = (IntakeSeq(n), "work.integration.roy".to_owned());
+        let step = queue.step(Millis(3), &policy, Input::Poison { intake, subject, payload: b"x".to_vec() });
+        step.entry.facts.len()
+    };
+    assert_eq!((poison(1), poison(2), poison(2)), (0, 1, 0), "taken already; refused; refused already");
+}
+
+#[test]
+fn a_conflict_names_what_landed_on_its_paths() {
+    let policy = policy();
+    let mut queue = merged(&policy, 50);
+    announce(&mut queue, &policy, 2, &json!({}));
+    pin(&mut queue, &policy, 2, &["b", "a"]);
+    let asked = runs(&queue, &policy);
+    let (_, run) = asked.iter().find(|(request, _)| request.is_some()).unwrap();
+    end(&mut queue, &policy, run, RunOutcome::Green);
+    let tip = commit(50);
+    let seen = Sighting {
+        tip,
+        tree: TreeId(tip.0),
+        movement: Movement::Forward,
+        contains: vec![tip],
+        project_file: None,
+        lost: Vec::new(),
+    };
+    let (target, outcome, project) = (main_branch(), LandOutcome::Landed { seen }, Ok(Project::default()));
+    queue.step(Millis(12), &policy, Input::LandEnded { target, to: tip, outcome, project });
+    let assembly = Assembly::Conflict { paths: vec!["a".to_owned()], detail: "both".to_owned() };
+    let merges = vec![Assembled { base: tip, request: RequestId(2), assembly }];
+    let step = queue.step(Millis(13), &policy, Input::Assembled { target: main_branch(), merges });
+    let with = step.events.iter().find_map(|e| match &e.event.body {
+        EventBody::MergeFailed(failure) => Some((failure.evidence.with.clone(), failure.blame)),
+        _ => None,
+    });
+    assert_eq!(with, Some((vec!["r1 (work/1 by roy)".to_owned()], Blame::Ahead)));
+}
+
+#[test]
+fn a_dependency_by_id_is_on_what_took_its_place() {
+    let policy = policy();
+    let mut queue = queue(&policy);
+    announce(&mut queue, &policy, 1, &json!({}));
+    pin(&mut queue, &policy, 1, &[]);
+    announce(&mut queue, &policy, 2, &json!({"branch": "work/1"}));
+    pin(&mut queue, &policy, 2, &[]);
+    announce(&mut queue, &policy, 3, &json!({"depends_on": ["r1"]}));
+    let step = pin(&mut queue, &policy, 3, &[]);
+    assert!(matches!(queue.ended(RequestId(1)).unwrap().ending, Ending::Superseded { by: RequestId(2) }));
+    assert!(step.entry.facts.contains(&Fact::Stacked { request: RequestId(3) }), "{step:?}");
 }
