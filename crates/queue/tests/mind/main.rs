@@ -1,0 +1,8 @@
+//! The mind through its border, one rule a test.
+
+#![expect(clippy::unwrap_used, reason = "the helpers of tests")]
+
+mod failures;
+mod rules;
+mod support;
+mod words;
