@@ -42,7 +42,8 @@ impl Act<'_> {
         self.explain_waits();
     }
 
-    /// Ends a request, and those that can never land without it.
+    /// Ends a request, and those that can never land without it; not one that is being pushed at this moment,
+    /// on the strength of something that has landed and fallen off meanwhile: its push decides.
     pub(crate) fn fail(&mut self, request: RequestId, failure: Failure) {
         let mut doomed = vec![(request, failure)];
         while let Some((request, failure)) = doomed.pop() {
@@ -50,7 +51,8 @@ impl Act<'_> {
             let label = format!("{request} ({})", live.label());
             self.emit(Fact::Failed { request, failure });
             for orphan in self.queue.orphans_of(request) {
-                if let Some(live) = self.queue.live.get(&orphan) {
+                let is_landing = self.is_landing(orphan);
+                if let Some(live) = self.queue.live.get(&orphan).filter(|_| !is_landing) {
                     doomed.push((orphan, failure::dependency_failed(live, &label)));
                 }
             }
@@ -112,7 +114,9 @@ impl Act<'_> {
 
     fn verdict_on_front(&self, name: &BranchName, walk: &Walk) -> Option<(RequestId, Failure)> {
         let target = self.queue.targets.get(name)?;
-        walk.places.iter().find_map(|place| {
+        // A push under way decides for itself, even if another gate is asked for meanwhile.
+        let mut open = walk.places.iter().filter(|place| !target.is_landing(place.request));
+        open.find_map(|place| {
             let live = self.queue.live.get(&place.request)?;
             let failure = match place.standing {
                 Standing::Conflict => {

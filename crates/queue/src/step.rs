@@ -223,7 +223,7 @@ impl<'a> Act<'a> {
         Ok(id)
     }
 
-    fn is_landing(&self, id: RequestId) -> bool {
+    pub(crate) fn is_landing(&self, id: RequestId) -> bool {
         self.queue.targets.values().any(|t| t.is_landing(id))
     }
 

@@ -140,3 +140,23 @@ fn who_is_given_up_is_told_of_the_last_run() {
     let message = "retry limit: 1 runs were lost and gave no verdict; the last one: the disk is full";
     assert_eq!(ended, one(1, message, "candidate log"));
 }
+
+/// The gate that judged it is another one now, and is red on the same tree: what is out is not called back.
+#[test]
+fn a_push_under_way_decides_for_itself_when_the_gate_changes() {
+    let old = policy();
+    let mut queue = merged(&old, 50);
+    let run_of = |queue: &Queue, policy: &Policy| {
+        let asked = runs(queue, policy);
+        asked.into_iter().find(|(request, _)| *request == Some(RequestId(1))).map(|(_, run)| run)
+    };
+    let run = run_of(&queue, &old).expect("it is tested");
+    let landing = end(&mut queue, &old, &run, RunOutcome::Green);
+    assert!(landing.entry.facts.iter().any(|f| matches!(f, Fact::LandingStarted { .. })), "{landing:?}");
+    let mut new = old.clone();
+    (new.gate, new.base_red) = (GateRule::Fixed(Gate::command("false")), BaseRed::Ignore);
+    queue.step(Millis(30), &new, Input::PolicyChanged);
+    let run = run_of(&queue, &new).expect("the new gate is asked");
+    let step = end(&mut queue, &new, &run, red("gate"));
+    assert_eq!(failed(&step), []);
+}
