@@ -29,7 +29,7 @@ impl Ledger {
     }
 
     /// A run is dropped when its request is gone, when something beneath it turned out otherwise, when who was
-    /// set aside in front of it is back, when the target moved, when what had landed fell off, or when another
+    /// set aside in front of it is back or has landed, when the target moved, when what had landed fell off, or when another
     /// policy holds.
     pub(crate) fn is_useless(&self, truth: &Truth, run: &RunId) -> Result<(), Violation> {
         let Some(asked) = self.runs.get(run) else { return Ok(()) };
@@ -41,7 +41,7 @@ impl Ledger {
         };
         let front = self.stacked.iter().take_while(|r| **r != request);
         let mut back = front.filter(|r| !asked.behind.contains(r)).filter_map(|r| self.requests.get(r));
-        let returns = back.any(|r| r.end.is_none());
+        let returns = back.any(|r| r.end.is_none() || (r.end == Some(End::Landed) && r.until >= asked.at));
         let known = self.greens.contains(&(asked.tree, asked.gate.clone()));
         let moved = self.moves.get(&record.target).copied().unwrap_or(0) != asked.moves;
         let reloaded = self.has_another_policy(truth, asked);

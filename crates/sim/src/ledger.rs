@@ -12,6 +12,9 @@ use crate::remote::Remote;
 use crate::told::must_be_told;
 use crate::violation::Violation;
 
+/// No toy gate takes longer, in milliseconds.
+const LONGEST_GATE: u64 = 60_000;
+
 /// What the checks may look at besides the facts: the truth that the queue cannot see.
 pub(crate) struct Truth<'a> {
     pub(crate) git: &'a Git,
@@ -51,6 +54,8 @@ pub(crate) struct Ledger {
     pub(crate) runs: BTreeMap<RunId, Asked>,
     /// Pushes that were decided on, with the gate that judged them.
     pub(crate) landings: BTreeMap<(BranchName, CommitId, CommitId), Gate>,
+    /// Whose candidates have a tree.
+    pub(crate) made: BTreeMap<TreeId, BTreeSet<RequestId>>,
     /// Requests that were red, lost or in conflict somewhere, or did not stand where they did.
     pub(crate) doubtful: BTreeSet<RequestId>,
     pub(crate) reds: BTreeSet<(TreeId, GateId)>,
@@ -79,6 +84,8 @@ pub(crate) struct Asked {
     pub(crate) behind: Vec<RequestId>,
     /// How often the target had moved by then.
     pub(crate) moves: u32,
+    /// When, by the server's clock.
+    pub(crate) at: Millis,
 }
 
 /// One request as the ledger knows it.
@@ -204,6 +211,7 @@ impl Ledger {
                     candidate: *candidate,
                     behind: behind.clone(),
                     moves,
+                    at: truth.now,
                 };
                 let before = self.runs.insert(run.clone(), asked);
                 Violation::unless(before.is_none(), "every run has an id of its own", || run.to_string())
@@ -216,12 +224,15 @@ impl Ledger {
                     candidate: *commit,
                     behind: Vec::new(),
                     moves: 0,
+                    at: truth.now,
                 };
                 let before = self.runs.insert(run.clone(), asked);
                 Violation::unless(before.is_none(), "every run has an id of its own", || run.to_string())
             }
             Fact::Stalled { why, .. } => {
-                Err(Violation::new("progress: something ends within the bound", why.clone()))
+                let still = truth.now.0.saturating_sub(self.last_end);
+                let rule = "nobody calls a stall what one gate may take";
+                Violation::unless(still > LONGEST_GATE, rule, || why.clone())
             }
             Fact::WentOn { .. } => Ok(()),
             Fact::TargetRed { target, commit, .. } => {
@@ -273,6 +284,9 @@ impl Ledger {
                 Ok(())
             }
             Fact::Assembled { request, assembly, .. } => {
+                if let Assembly::Clean { tree, .. } = assembly {
+                    self.made.entry(*tree).or_default().insert(*request);
+                }
                 if matches!(assembly, Assembly::Conflict { .. }) {
                     self.doubtful.insert(*request);
                 }
@@ -344,6 +358,7 @@ impl Ledger {
         let Some(Asked { request, tree, gate, .. }) = self.runs.get(run).cloned() else { return };
         if *outcome != RunOutcome::Green {
             self.doubtful.extend(request);
+            self.doubtful.extend(self.made.get(&tree).into_iter().flatten());
         }
         match outcome {
             RunOutcome::Green => {

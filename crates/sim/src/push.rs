@@ -34,7 +34,7 @@ impl World {
         let gone = known.is_none_or(|(position, _)| position < self.journal.len());
         if gone && (self.rewound || (known.is_none() && self.rng.chance(50))) {
             if known.is_some() {
-                self.own(0, Own::PushReturns { target, landing, pushed: None });
+                self.own(0, Own::PushReturns { target, landing, pushed: Some(Pushed::Moved) });
             }
             return Ok(());
         }

@@ -61,9 +61,10 @@ pub(crate) fn must_be_told(fact: &Fact, index: usize, step: &Step) -> Result<(),
 }
 
 impl World {
-    /// Once all is at rest, what the gate said of a tip is told and shown.
+    /// What the gate said of a tip is told and shown. Each target has verdicts of its own: only where there
+    /// is one does the ledger know whose they are.
     fn tips_are_told(&self, daemon: &Daemon, targets: &[TargetView]) -> Result<(), Violation> {
-        for view in targets {
+        for view in targets.iter().filter(|_| targets.len() == 1) {
             let gate = self.ledger.gate(&daemon.policy, &view.target);
             let watched = daemon.policy.base_red != BaseRed::Ignore && !gate.steps.is_empty();
             let Some(tip) = view.tip.filter(|_| watched) else { continue };
