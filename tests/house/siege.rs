@@ -48,5 +48,5 @@ async fn on_a_full_disk_nobody_fails_for_what_the_machine_lacks() {
     if let Err(why) = disks_can_be_had() {
         return eprintln!("SKIPPED: no tmpfs can be mounted here: {why}");
     }
-    holds(Kind::Disk, vec![Fault::DiskFull(Full::State, ms(150), ms(1_200))]).await;
+    holds(Kind::Disk, vec![Fault::DiskFull(Full::State, ms(20), ms(4_000))]).await;
 }
