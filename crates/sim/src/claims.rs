@@ -28,9 +28,10 @@ impl Ledger {
         Violation::unless(holds, "only a newer head takes a request's place", || format!("{request} by {by}"))
     }
 
-    /// A run is dropped when its request is gone, when something beneath it turned out otherwise, when who was
-    /// set aside in front of it is back or has landed, when the target moved, when what had landed fell off, or when another
-    /// policy holds.
+    /// A run is dropped when its request is gone, when something beneath it turned out otherwise, when who
+    /// was set aside in front of it is back, when somebody who is not beneath it has landed (a push that was
+    /// under way while another policy put others in front), when the target moved, when what had landed fell
+    /// off, or when another policy holds.
     pub(crate) fn is_useless(&self, truth: &Truth, run: &RunId) -> Result<(), Violation> {
         let Some(asked) = self.runs.get(run) else { return Ok(()) };
         let Some(request) = asked.request else { return Ok(()) };
@@ -41,7 +42,14 @@ impl Ledger {
         };
         let front = self.stacked.iter().take_while(|r| **r != request);
         let mut back = front.filter(|r| !asked.behind.contains(r)).filter_map(|r| self.requests.get(r));
-        let returns = back.any(|r| r.end.is_none() || (r.end == Some(End::Landed) && r.until >= asked.at));
+        let returns = back.any(|r| r.end.is_none());
+        let landed = |(id, r): (&RequestId, &Record)| {
+            r.end == Some(End::Landed)
+                && r.target == record.target
+                && r.until >= asked.at
+                && !asked.behind.contains(id)
+        };
+        let passed = self.requests.iter().any(landed);
         let known = self.greens.contains(&(asked.tree, asked.gate.clone()));
         let moved = self.moves.get(&record.target).copied().unwrap_or(0) != asked.moves;
         let reloaded = self.has_another_policy(truth, asked);
@@ -50,6 +58,7 @@ impl Ledger {
             || moved
             || reloaded
             || returns
+            || passed
             || !self.fell_off.is_empty()
             || asked.behind.iter().any(gone);
         Violation::unless(holds, "a run whose result is needed goes on", || {

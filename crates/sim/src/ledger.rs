@@ -61,8 +61,8 @@ pub(crate) struct Ledger {
     pub(crate) reds: BTreeSet<(TreeId, GateId)>,
     /// Targets whose tip was told to be red.
     pub(crate) told_red: BTreeMap<BranchName, CommitId>,
-    /// Runs of each tree that were lost, by gate.
-    pub(crate) tries: BTreeMap<(TreeId, GateId), u32>,
+    /// Runs of each tree that were lost, by target and gate.
+    pub(crate) tries: BTreeMap<(BranchName, TreeId, GateId), u32>,
     /// How long runs took.
     pub(crate) took: BTreeMap<RunId, u64>,
     /// Those that have a place, in the order in which they got it.
@@ -78,6 +78,7 @@ pub(crate) struct Ledger {
 pub(crate) struct Asked {
     /// Whose; none: of the target's own tip.
     pub(crate) request: Option<RequestId>,
+    pub(crate) target: BranchName,
     pub(crate) tree: TreeId,
     pub(crate) gate: GateId,
     pub(crate) candidate: CommitId,
@@ -161,23 +162,7 @@ impl Ledger {
 
     fn fact(&mut self, truth: &Truth, fact: &Fact) -> Result<(), Violation> {
         match fact {
-            Fact::Announced { request, intake, target, announcement, published, .. } => {
-                let record = Record {
-                    announcement: (**announcement).clone(),
-                    target: target.clone(),
-                    intake: *intake,
-                    head: announcement.commit,
-                    events: 0,
-                    end: None,
-                    told: false,
-                    pinned: false,
-                    commit: None,
-                    sent: *published,
-                    until: Millis(u64::MAX),
-                };
-                let before = self.requests.insert(*request, record);
-                Violation::unless(before.is_none(), "an id is given once", || request.to_string())
-            }
+            Fact::Announced { .. } => self.announced(fact),
             Fact::Refused { intake, .. } => self.answer(*intake),
             Fact::Repeated { request, of } => {
                 self.is_repetition(*request, *of)?;
@@ -191,65 +176,19 @@ impl Ledger {
                 let intake = record.intake;
                 self.answer(intake)
             }
-            Fact::TargetSeen { target, tip, project, .. } => {
-                let before = self.tips.insert(target.clone(), *tip);
-                let own = |from| self.landings.contains_key(&(target.clone(), from, *tip));
-                if before != Some(*tip) && !before.is_some_and(own) {
-                    *self.moves.entry(target.clone()).or_default() += 1;
-                }
-                self.projects.insert(target.clone(), project.clone().unwrap_or_default());
+            Fact::Testing { .. } | Fact::BaseTesting { .. } => self.asked(truth, fact),
+            Fact::RunEnded { run, outcome, ms } => {
+                self.took.insert(run.clone(), *ms);
+                self.run_ended(run, outcome);
                 Ok(())
             }
-            Fact::Testing { run, candidate, tree, gate, request, behind, .. } => {
-                let target = self.live(*request)?.target.clone();
-                let moves = self.moves.get(&target).copied().unwrap_or(0);
-                self.is_asked_rightly(truth, fact)?;
-                let asked = Asked {
-                    request: Some(*request),
-                    tree: *tree,
-                    gate: gate.id(),
-                    candidate: *candidate,
-                    behind: behind.clone(),
-                    moves,
-                    at: truth.now,
-                };
-                let before = self.runs.insert(run.clone(), asked);
-                Violation::unless(before.is_none(), "every run has an id of its own", || run.to_string())
-            }
-            Fact::BaseTesting { run, commit, tree, gate, .. } => {
-                let asked = Asked {
-                    request: None,
-                    tree: *tree,
-                    gate: gate.id(),
-                    candidate: *commit,
-                    behind: Vec::new(),
-                    moves: 0,
-                    at: truth.now,
-                };
-                let before = self.runs.insert(run.clone(), asked);
-                Violation::unless(before.is_none(), "every run has an id of its own", || run.to_string())
-            }
+            Fact::RunDropped { run } => self.is_useless(truth, run),
             Fact::Stalled { why, .. } => {
                 let still = truth.now.0.saturating_sub(self.last_end);
                 let rule = "nobody calls a stall what one gate may take";
                 Violation::unless(still > LONGEST_GATE, rule, || why.clone())
             }
             Fact::WentOn { .. } => Ok(()),
-            Fact::TargetRed { target, commit, .. } => {
-                let before = self.told_red.insert(target.clone(), *commit);
-                Violation::unless(before != Some(*commit), "a red tip is told once", || target.to_string())?;
-                self.tip_is(truth, target, *commit, false)
-            }
-            Fact::TargetGreen { target, commit } => {
-                let before = self.told_red.remove(target);
-                Violation::unless(before.is_some(), "green is told of what was red", || target.to_string())?;
-                self.tip_is(truth, target, *commit, true)
-            }
-            Fact::RunEnded { run, outcome, ms } => {
-                self.took.insert(run.clone(), *ms);
-                self.run_ended(run, outcome);
-                Ok(())
-            }
             Fact::Landed { .. } => self.landed(truth, fact),
             Fact::Failed { request, failure } => {
                 self.just(truth, *request, failure)?;
@@ -267,18 +206,6 @@ impl Ledger {
                 self.is_newer(*request, *by)?;
                 self.end(*request, End::Superseded(*by))
             }
-            Fact::LandingStarted { target, landing } => {
-                let gate = self.gate(truth.policy, target);
-                let based = self.tips.get(target) == Some(&landing.from);
-                Violation::unless(based, "pushes start from the tip that is known", || {
-                    format!("{landing:?}")
-                })?;
-                let frozen = self.frozen.contains(target);
-                Violation::unless(!frozen, "nothing is pushed to a frozen target", || target.to_string())?;
-                self.landings.insert((target.clone(), landing.from, landing.to), gate);
-                self.pushed.extend(landing.requests.iter().map(|(request, _)| (*request, false)));
-                Ok(())
-            }
             Fact::Stacked { request } => {
                 self.stacked.push(*request);
                 Ok(())
@@ -292,8 +219,126 @@ impl Ledger {
                 }
                 Ok(())
             }
-            Fact::RunDropped { run } => self.is_useless(truth, run),
             Fact::WindowSet { window, .. } => Self::is_window(truth, *window),
+            Fact::FellOff { requests, .. } => {
+                self.fell_off.extend(requests);
+                self.pushed.values_mut().for_each(|late| *late = true);
+                let landed = |r: &RequestId| self.requests.get(r).is_some_and(|r| r.end == Some(End::Landed));
+                let all = requests.iter().all(landed);
+                Violation::unless(all, "only what had landed falls off", || format!("{requests:?}"))
+            }
+            Fact::RemoteLost { .. }
+            | Fact::RemoteBack
+            | Fact::Blocked { .. }
+            | Fact::CandidatesLost { .. } => Ok(()),
+            Fact::TargetSeen { .. }
+            | Fact::TargetRed { .. }
+            | Fact::TargetGreen { .. }
+            | Fact::LandingStarted { .. }
+            | Fact::LandingEnded { .. }
+            | Fact::Frozen { .. }
+            | Fact::Unfrozen { .. } => self.of_target(truth, fact),
+        }
+    }
+
+    fn announced(&mut self, fact: &Fact) -> Result<(), Violation> {
+        let Fact::Announced { request, intake, target, announcement, published, .. } = fact else {
+            return Ok(());
+        };
+        let record = Record {
+            announcement: (**announcement).clone(),
+            target: target.clone(),
+            intake: *intake,
+            head: announcement.commit,
+            events: 0,
+            end: None,
+            told: false,
+            pinned: false,
+            commit: None,
+            sent: *published,
+            until: Millis(u64::MAX),
+        };
+        let before = self.requests.insert(*request, record);
+        Violation::unless(before.is_none(), "an id is given once", || request.to_string())
+    }
+
+    /// A run was asked for: of a candidate, or of a target's own tip.
+    fn asked(&mut self, truth: &Truth, fact: &Fact) -> Result<(), Violation> {
+        let (run, asked) = match fact {
+            Fact::Testing { run, candidate, tree, gate, request, behind, .. } => {
+                let target = self.live(*request)?.target.clone();
+                let moves = self.moves.get(&target).copied().unwrap_or(0);
+                let asked = Asked {
+                    request: Some(*request),
+                    target,
+                    tree: *tree,
+                    gate: gate.id(),
+                    candidate: *candidate,
+                    behind: behind.clone(),
+                    moves,
+                    at: truth.now,
+                };
+                self.is_asked_rightly(truth, fact, &asked)?;
+                (run, asked)
+            }
+            Fact::BaseTesting { target, run, commit, tree, gate, .. } => {
+                let asked = Asked {
+                    request: None,
+                    target: target.clone(),
+                    tree: *tree,
+                    gate: gate.id(),
+                    candidate: *commit,
+                    behind: Vec::new(),
+                    moves: 0,
+                    at: truth.now,
+                };
+                (run, asked)
+            }
+            _ => return Ok(()),
+        };
+        let before = self.runs.insert(run.clone(), asked);
+        Violation::unless(before.is_none(), "every run has an id of its own", || run.to_string())
+    }
+
+    /// What is said of a target, not of one request.
+    fn of_target(&mut self, truth: &Truth, fact: &Fact) -> Result<(), Violation> {
+        match fact {
+            Fact::TargetSeen { target, tip, project, .. } => {
+                let before = self.tips.insert(target.clone(), *tip);
+                let own = |from| self.landings.contains_key(&(target.clone(), from, *tip));
+                if before != Some(*tip) && !before.is_some_and(own) {
+                    *self.moves.entry(target.clone()).or_default() += 1;
+                }
+                self.projects.insert(target.clone(), project.clone().unwrap_or_default());
+                Ok(())
+            }
+            Fact::TargetRed { target, commit, .. } => {
+                let before = self.told_red.insert(target.clone(), *commit);
+                Violation::unless(before != Some(*commit), "a red tip is told once", || target.to_string())?;
+                self.tip_is(truth, target, *commit, false)
+            }
+            Fact::TargetGreen { target, commit } => {
+                let before = self.told_red.remove(target);
+                Violation::unless(before.is_some(), "green is told of what was red", || target.to_string())?;
+                self.tip_is(truth, target, *commit, true)
+            }
+            Fact::LandingStarted { target, landing } => {
+                let gate = self.gate(truth.policy, target);
+                let based = self.tips.get(target) == Some(&landing.from);
+                Violation::unless(based, "pushes start from the tip that is known", || {
+                    format!("{landing:?}")
+                })?;
+                let frozen = self.frozen.contains(target);
+                Violation::unless(!frozen, "nothing is pushed to a frozen target", || target.to_string())?;
+                self.landings.insert((target.clone(), landing.from, landing.to), gate);
+                self.pushed.extend(landing.requests.iter().map(|(request, _)| (*request, false)));
+                Ok(())
+            }
+            Fact::LandingEnded { target, .. } => {
+                let requests = &self.requests;
+                self.pushed.retain(|r, _| requests.get(r).is_some_and(|r| r.target != *target));
+                Ok(())
+            }
             Fact::Frozen { target, .. } => {
                 self.frozen.insert(target.clone());
                 Ok(())
@@ -302,22 +347,7 @@ impl Ledger {
                 self.frozen.remove(target);
                 Ok(())
             }
-            Fact::FellOff { requests, .. } => {
-                self.fell_off.extend(requests);
-                self.pushed.values_mut().for_each(|late| *late = true);
-                let landed = |r: &RequestId| self.requests.get(r).is_some_and(|r| r.end == Some(End::Landed));
-                let all = requests.iter().all(landed);
-                Violation::unless(all, "only what had landed falls off", || format!("{requests:?}"))
-            }
-            Fact::LandingEnded { target, .. } => {
-                let requests = &self.requests;
-                self.pushed.retain(|r, _| requests.get(r).is_some_and(|r| r.target != *target));
-                Ok(())
-            }
-            Fact::RemoteLost { .. }
-            | Fact::RemoteBack
-            | Fact::Blocked { .. }
-            | Fact::CandidatesLost { .. } => Ok(()),
+            _ => Ok(()),
         }
     }
 
@@ -355,7 +385,7 @@ impl Ledger {
     }
 
     fn run_ended(&mut self, run: &RunId, outcome: &RunOutcome) {
-        let Some(Asked { request, tree, gate, .. }) = self.runs.get(run).cloned() else { return };
+        let Some(Asked { request, target, tree, gate, .. }) = self.runs.get(run).cloned() else { return };
         if *outcome != RunOutcome::Green {
             self.doubtful.extend(request);
             self.doubtful.extend(self.made.get(&tree).into_iter().flatten());
@@ -366,7 +396,7 @@ impl Ledger {
             }
             RunOutcome::Lost { .. } | RunOutcome::Cancelled => {
                 *self.lost.entry(tree).or_default() += 1;
-                *self.tries.entry((tree, gate)).or_default() += 1;
+                *self.tries.entry((target, tree, gate)).or_default() += 1;
             }
             RunOutcome::Red { .. } | RunOutcome::TimedOut { .. } => {
                 self.reds.insert((tree, gate));

@@ -2,16 +2,22 @@ use yardmaster_protocol::{BranchName, Fact, Movement, RequestId, TargetView, Tip
 use yardmaster_queue::{BaseRed, Step};
 
 use crate::daemon::Daemon;
-use crate::ledger::{End, Ledger, Truth};
+use crate::ledger::{Asked, End, Ledger, Truth};
 use crate::violation::Violation;
 use crate::world::World;
 
 /// Numbers in facts and views, held against the ledger.
 impl Ledger {
-    /// A run's attempt counts what was lost of its tree; it stands within the window.
-    pub(crate) fn is_asked_rightly(&self, truth: &Truth, fact: &Fact) -> Result<(), Violation> {
-        let Fact::Testing { run, tree, gate, attempt, behind, .. } = fact else { return Ok(()) };
-        let tries = self.tries.get(&(*tree, gate.id())).copied().unwrap_or(0);
+    /// A run's attempt counts what was lost of its tree for its target; it stands within the window.
+    pub(crate) fn is_asked_rightly(
+        &self,
+        truth: &Truth,
+        fact: &Fact,
+        asked: &Asked,
+    ) -> Result<(), Violation> {
+        let Fact::Testing { run, attempt, behind, .. } = fact else { return Ok(()) };
+        let key = (asked.target.clone(), asked.tree, asked.gate.clone());
+        let tries = self.tries.get(&key).copied().unwrap_or(0);
         Violation::unless(*attempt == tries + 1, "attempts are counted", || format!("{run}: {attempt}"))?;
         let most = truth.policy.window_max.max(truth.policy.window_min).max(1) as usize;
         Violation::unless(behind.len() < most, "nothing above the window is tested", || run.to_string())
