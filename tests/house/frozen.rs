@@ -1,5 +1,4 @@
 use std::fs;
-use std::os::unix::fs::PermissionsExt as _;
 
 use serde_json::{Value, json};
 use yardmaster_tests::{House, yardmaster};
@@ -17,13 +16,6 @@ async fn operator(house: &House, args: &[&str]) -> Value {
 
 async fn paused(house: &House, who: &str) -> Value {
     house.events.wait_for("paused", |e| e["type"] == "paused" && e["who"] == who).await
-}
-
-fn hook(house: &House, name: &str, script: &str) {
-    let path = house.remote.path().join("hooks").join(name);
-    fs::create_dir_all(path.parent().expect("a parent")).expect("a directory");
-    fs::write(&path, format!("#!/bin/sh\n{script}\n")).expect("written");
-    fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).expect("executable");
 }
 
 /// Tests go on, nothing lands, a restart changes nothing, and the operator lets it go on.
@@ -68,7 +60,7 @@ async fn a_push_that_the_remote_rewrites_freezes_the_target() {
     ] {
         let mut house = House::build().await;
         house.branch("ann/one", &[("one.txt", "1\n")]);
-        hook(&house, "post-receive", &format!("while read -r old new ref; do {robot}; done"));
+        house.remote.hook("post-receive", &format!("while read -r old new ref; do {robot}; done"));
         house.start(&[]).await;
         house.announce("ann", "ann/one").await;
         let alarm = paused(&house, "audit").await;

@@ -1,18 +1,10 @@
 use std::fs;
-use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::time::Duration;
 
 use serde_json::json;
 use tokio::io::AsyncReadExt as _;
 use yardmaster_tests::{Change, House, make_pipe};
-
-fn hook(house: &House, name: &str, script: &str) {
-    let path = house.remote.path().join("hooks").join(name);
-    fs::create_dir_all(path.parent().expect("a parent")).expect("a directory");
-    fs::write(&path, format!("#!/bin/sh\n{script}\n")).expect("written");
-    fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).expect("executable");
-}
 
 /// Somebody pushes to main while a candidate is under test.
 #[tokio::test(flavor = "multi_thread")]
@@ -49,9 +41,7 @@ async fn a_change_that_the_remote_declines_fails_alone() {
     for name in ["a", "b", "c"] {
         house.branch(&format!("ann/{name}"), &[(if name == "b" { "forbidden" } else { name }, "x\n")]);
     }
-    hook(
-        &house,
-        "pre-receive",
+    house.remote.hook("pre-receive",
         "while read -r old new ref; do if git cat-file -e $new:forbidden; then echo 'forbidden is forbidden' >&2; exit 1; fi; done",
     );
     house.start(&[]).await;
@@ -95,7 +85,7 @@ async fn a_remote_that_is_gone_for_a_moment_costs_no_second_run() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_push_that_is_cut_off_after_it_was_taken_completes_once() {
     let mut house = House::build().await;
-    hook(&house, "post-receive", "kill -9 $PPID");
+    house.remote.hook("post-receive", "kill -9 $PPID");
     house.start(&[]).await;
     for name in ["ann/a", "ann/b"] {
         house.branch(name, &[(name, "x\n")]);
@@ -112,7 +102,7 @@ async fn reached(house: &House, name: &str) -> (tokio::net::unix::pipe::Receiver
     let (there, on) = (house.dir.path().join("there"), house.dir.path().join("on"));
     make_pipe(&there);
     make_pipe(&on);
-    hook(house, name, &format!("echo x > '{}'; read -r x < '{}'", there.display(), on.display()));
+    house.remote.hook(name, &format!("echo x > '{}'; read -r x < '{}'", there.display(), on.display()));
     let there =
         tokio::net::unix::pipe::OpenOptions::new().read_write(true).open_receiver(&there).expect("opened");
     (there, on)

@@ -83,3 +83,31 @@ async fn a_new_gate_and_a_new_target_count_from_then_on() {
     assert!(old.is_dead(), "its gate does not count any more");
     assert!(house.remote.file("next", "bob/two").is_some());
 }
+
+/// A target is taken out while nobody knows how a push to it ended. The next daemon looks there all the same,
+/// and tells the request what became of it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_push_to_a_target_that_is_served_no_more_is_told_as_it_ended() {
+    for taken in [true, false] {
+        let mut house = House::build().await;
+        house.remote.git(&["branch", "next", "main"]);
+        house.branch("bob/two", &[("two", "x\n")]);
+        let config = shown(&configure(&house, "[\"next\"]", ""));
+        house.start(&["--config", &config]).await;
+        let reached = house.dir.path().join("reached");
+        let name = if taken { "post-receive" } else { "pre-receive" };
+        house.remote.hook(name, &format!("touch {}; sleep 600", reached.display()));
+        house.announce_with("bob", "bob/two", &json!({"target": "next"})).await;
+        while !reached.exists() {
+            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        }
+        house.kill().await;
+        std::fs::remove_file(house.remote.path().join("hooks").join(name)).expect("removed");
+        configure(&house, "[]", "");
+        house.start(&["--config", &config]).await;
+        let end = house.events.end_of("bob/two").await;
+        assert_eq!(end["type"], "merge_complete", "{end}");
+        assert!(house.remote.file("next", "two").is_some());
+        assert_eq!(house.stop().await, Some(0));
+    }
+}

@@ -120,6 +120,18 @@ impl Remote {
         self.git(&["rev-list", "--first-parent", "--reverse", "main"]).lines().map(str::to_owned).collect()
     }
 
+    /// Gives it a hook: what the server runs at a push.
+    ///
+    /// # Panics
+    /// When it cannot be written.
+    pub fn hook(&self, name: &str, script: &str) {
+        let path = self.path().join("hooks").join(name);
+        std::fs::create_dir_all(path.parent().expect("a parent")).expect("a directory");
+        std::fs::write(&path, format!("#!/bin/sh\n{script}\n")).expect("written");
+        let may_run = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+        std::fs::set_permissions(&path, may_run).expect("executable");
+    }
+
     /// The content of a file at a commit or branch; none when it is not there.
     pub fn file(&self, at: &str, path: &str) -> Option<String> {
         let spec = format!("{at}:{path}");

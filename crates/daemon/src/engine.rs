@@ -20,6 +20,7 @@ use crate::outbox::Outbox;
 use crate::questions::{Question, Submissions, answer, freezing, withdrawal};
 use crate::record::Packed;
 use crate::remote::{RemoteReport, project, seen};
+use crate::serve::fence;
 use crate::shutdown::Shutdown;
 
 /// The most that one batch takes together into the journal.
@@ -77,7 +78,13 @@ impl Engine {
         happenings: mpsc::Receiver<Happening>,
     ) -> Engine {
         Engine {
-            hands: Hands::new(&start.bus, &start.mirror, &start.policy, start.in_hand, sender),
+            hands: Hands::new(
+                &start.bus,
+                &start.mirror,
+                start.queue.targets_at_work(&start.policy),
+                start.in_hand,
+                sender,
+            ),
             outbox: start.outbox,
             queue: start.queue,
             policy: start.policy,
@@ -210,8 +217,8 @@ impl Engine {
             Happening::Lacking(Lacking { heads, candidates }) => {
                 inputs.push(Input::Lacking { heads, candidates });
             }
-            Happening::Reloaded(settings) => {
-                self.policy = settings.policy.clone();
+            Happening::Reloaded(policy) => {
+                self.policy = Policy::clone(&policy);
                 self.hands.serve_targets(&self.queue, &self.policy);
                 inputs.push(Input::PolicyChanged);
             }
@@ -272,9 +279,13 @@ impl Engine {
         }
     }
 
-    /// Append, then act, then ack.
+    /// Append, then act, then ack. A report that says nothing new is acked only after an empty record: who was
+    /// deposed in its sleep finds that out here, and the report stays for whoever knows its run.
     async fn commit(&mut self, steps: Vec<Step>) -> Result<(), ServeError> {
-        let packed = Packed::new(steps);
+        let mut packed = Packed::new(steps);
+        if packed.records.is_empty() && !self.reports.is_empty() {
+            packed.records.push(vec![fence()]);
+        }
         self.hands.in_hand.take_messages(Vec::new());
         let mut sequences = Vec::with_capacity(packed.records.len());
         for record in &packed.records {

@@ -61,14 +61,13 @@ impl Hands {
     pub(crate) fn new(
         bus: &Bus,
         mirror: &Arc<Mirror>,
-        policy: &Policy,
+        targets: BTreeSet<BranchName>,
         in_hand: InHand,
         sender: mpsc::Sender<Happening>,
     ) -> Hands {
-        let remotes = policy
-            .targets
-            .iter()
-            .map(|t| (t.clone(), remote::start(Arc::clone(mirror), t.clone(), sender.clone())))
+        let remotes = targets
+            .into_iter()
+            .map(|t| (t.clone(), remote::start(Arc::clone(mirror), t, sender.clone())))
             .collect();
         Hands {
             bus: bus.clone(),

@@ -3,11 +3,11 @@ use std::sync::Arc;
 use yardmaster_bus::{Delivery, ReportAck};
 use yardmaster_git::GitError;
 use yardmaster_protocol::{Assembled, BranchName, Inspection, RequestId, RunId, RunReport};
+use yardmaster_queue::Policy;
 
 use crate::custody::Lacking;
 use crate::questions::Question;
 use crate::remote::RemoteReport;
-use crate::settings::Settings;
 
 /// Things that happen and have not been looked at.
 pub(crate) const HAPPENINGS_WAITING: usize = 4_096;
@@ -26,7 +26,7 @@ pub(crate) enum Happening {
     /// What this mirror does not have.
     Lacking(Lacking),
     /// The configuration was read again.
-    Reloaded(Arc<Settings>),
+    Reloaded(Arc<Policy>),
     /// Somebody else leads; who.
     LeaseLost(String),
 }

@@ -109,9 +109,8 @@ async fn serve_on(
         tell_durability(settings);
         let waited = standby::until_leader(settings, state, &bus, &mirror, shutdown, tell).await?;
         let Some(leadership) = waited else { return Ok(()) };
-        let latest = reload.latest();
-        let settings = latest.as_deref().unwrap_or(settings);
-        let place = Place { settings, state, url, mirror: &mirror, bus: &bus, reload };
+        let settings = reload.applied_to(settings);
+        let place = Place { settings: &settings, state, url, mirror: &mirror, bus: &bus, reload };
         let served = place.lead(&leadership, shutdown, tell).await;
         leadership.release().await;
         let _ = bus.flush().await;
@@ -340,18 +339,24 @@ pub(crate) async fn first_look(
     queue: &Queue,
 ) -> Result<Vec<Happening>, ServeError> {
     let mut looks = Vec::new();
-    for target in &settings.policy.targets {
-        let (known, asked) = (queue.tip(target), queue.landing_commits(target));
+    for target in queue.targets_at_work(&settings.policy) {
+        let served = settings.policy.targets.contains(&target);
+        let (known, asked) = (queue.tip(&target), queue.landing_commits(&target));
         let (at, of) = (Arc::clone(mirror), target.clone());
         let found = blocking(spawn_blocking(move || at.look(&of, known, &asked)).await, mirror.path())?;
         match found {
             Ok(sighting) => {
-                check_gate(settings, target, &sighting)?;
+                if served {
+                    check_gate(settings, &target, &sighting)?;
+                }
                 let report = RemoteReport::Looked { known, found: Ok(sighting) };
-                looks.push(Happening::Remote(target.clone(), report));
+                looks.push(Happening::Remote(target, report));
             }
             Err(why @ GitError::Unreachable { .. }) if known.is_some() => {
                 tracing::error!(%why, %target, "the remote does not answer: the queue is held until it does");
+            }
+            Err(why) if !served => {
+                tracing::warn!(%why, %target, "how a push ended is not known, and the target cannot be seen");
             }
             Err(why) => return Err(why.into()),
         }
@@ -377,6 +382,11 @@ fn check_gate(settings: &Settings, target: &BranchName, sighting: &Sighting) -> 
 /// An empty record, so that a daemon that still lives elsewhere cannot write any more. Only then may its
 /// jobs be taken from it: one that does not know would wait for their reports for ever.
 async fn depose_predecessor(journal: &mut Journal) -> Result<(), ServeError> {
-    append(journal, &[Entry { at: clock::now(), facts: Vec::new() }]).await?;
+    append(journal, &[fence()]).await?;
     Ok(())
+}
+
+/// Says nothing, and is taken only from who writes the journal.
+pub(crate) fn fence() -> Entry {
+    Entry { at: clock::now(), facts: Vec::new() }
 }

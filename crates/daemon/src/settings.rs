@@ -76,7 +76,7 @@ pub enum CrossCheckSetting {
 }
 
 /// Where NATS is and how to be let in.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct NatsSettings {
     /// None: a server of our own.
     pub url: Option<String>,
@@ -256,6 +256,24 @@ impl Settings {
     pub fn isolated(flags: &Flags) -> Result<Settings, SettingsError> {
         let settings = Settings::of(defaults(), flags)?;
         Ok(Settings { announce_url: false, ..settings })
+    }
+
+    /// Which keys of `newer` differ and count only after a restart.
+    pub fn kept_until_restart(&self, newer: &Settings) -> Vec<&'static str> {
+        let same = [
+            ("name", self.name == newer.name),
+            ("nats", self.nats == newer.nats),
+            ("repo.remote", self.remote == newer.remote),
+            ("repo.poll", self.poll == newer.poll),
+            ("repo.ssh_command", self.ssh_command == newer.ssh_command),
+            ("runner.slots", self.slots == newer.slots),
+            ("runner.pass_env", self.pass_env == newer.pass_env),
+            ("state.dir", self.state_dir == newer.state_dir),
+            ("git.cross_check", self.cross_check == newer.cross_check),
+            ("guard.takes_back", self.refuse_takes_back == newer.refuse_takes_back),
+            ("intake.poison_after", self.poison_after == newer.poison_after),
+        ];
+        same.into_iter().filter(|(_, same)| !same).map(|(key, _)| key).collect()
     }
 
     fn of(layers: Layers, flags: &Flags) -> Result<Settings, SettingsError> {

@@ -2,6 +2,7 @@ use std::io::IsTerminal;
 
 use tracing_subscriber::EnvFilter;
 use yardmaster_protocol::{Fact, RequestId, RunOutcome};
+use yardmaster_queue::FREEZERS;
 
 /// Starts the log on stderr: for people on a terminal, one JSON object a line otherwise.
 /// `YARDMASTER_LOG` filters it, as in `info,yardmaster_git=debug`; `default` is used without it.
@@ -65,7 +66,11 @@ pub(crate) fn tell(fact: &Fact) {
             );
         }),
         Fact::WindowSet { target, window } => tracing::debug!(%target, window, "window"),
-        Fact::Frozen { target, who, why } => tracing::error!(%target, who, why, "target frozen"),
+        // What may never be was found; or somebody meant it.
+        Fact::Frozen { target, who, why } if FREEZERS.contains(&who.as_str()) => {
+            tracing::error!(%target, who, why, "target frozen");
+        }
+        Fact::Frozen { target, who, why } => tracing::warn!(%target, who, why, "target frozen"),
         Fact::Unfrozen { target, who, why } => tracing::info!(%target, who, why, "target goes on"),
         Fact::FellOff { target, from, requests } => {
             tracing::error!(%target, %from, requests = requests.len(), "landed work is not on the target any more");

@@ -14,6 +14,8 @@ use crate::step::Act;
 const TARGET: &str = "target";
 /// Who freezes a target on which a push did not stay what it was.
 const AUDIT: &str = "audit";
+/// Who freezes a target without being asked by anybody.
+pub const FREEZERS: [&str; 2] = [TARGET, AUDIT];
 /// The most requests that one event names.
 const NAMED: usize = 20;
 

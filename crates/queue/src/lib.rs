@@ -20,6 +20,7 @@ mod view;
 mod walk;
 mod watch;
 
+pub use freeze::FREEZERS;
 pub use input::Input;
 pub use plan::{Order, PinAsk, Plan};
 pub use policy::{BaseRed, ChangelogPolicy, GateRule, Policy};

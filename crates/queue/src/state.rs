@@ -384,6 +384,13 @@ impl Queue {
         landing.map(|l| l.requests.iter().map(|(_, commit)| *commit).collect()).unwrap_or_default()
     }
 
+    /// Where something is to be seen or done: the targets that are served, and those that were, while it is
+    /// not known how a push to them ended.
+    pub fn targets_at_work(&self, policy: &Policy) -> BTreeSet<BranchName> {
+        let unsettled = self.targets.iter().filter(|(_, t)| t.landing.is_some()).map(|(name, _)| name);
+        policy.targets.iter().chain(unsettled).cloned().collect()
+    }
+
     /// The tip that is known of `target`.
     pub fn tip(&self, target: &BranchName) -> Option<CommitId> {
         self.targets.get(target).and_then(|t| t.tip)

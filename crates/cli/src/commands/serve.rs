@@ -59,13 +59,13 @@ pub(crate) async fn run(args: Args) -> Result<Exit, CliError> {
     let mut hangups = Hangups::listen()?;
     let (shutdown, reload) = (Shutdown::new(), Reload::new());
     let tell = |stage: &Stage| eprintln!("{}", told(stage));
-    let serving = yardmaster_daemon::serve(settings, shutdown.clone(), reload.clone(), tell);
+    let serving = yardmaster_daemon::serve(settings.clone(), shutdown.clone(), reload.clone(), tell);
     tokio::pin!(serving);
     loop {
         tokio::select! {
             served = &mut serving => return Ok(served.map(|()| Exit::DONE)?),
             () = signals.next() => break,
-            () = hangups.next() => read_again(&flags, &reload),
+            () = hangups.next() => read_again(&flags, &settings, &reload),
         }
     }
     shutdown.ask();
@@ -77,11 +77,15 @@ pub(crate) async fn run(args: Args) -> Result<Exit, CliError> {
 }
 
 /// What cannot be used is refused as a whole, and the old one stays.
-fn read_again(flags: &Flags, reload: &Reload) {
+fn read_again(flags: &Flags, started: &Settings, reload: &Reload) {
     match Settings::load(flags) {
         Ok(settings) => {
+            let kept = started.kept_until_restart(&settings);
             reload.replace(settings);
-            eprintln!("reloaded: gate, targets and limits count from now on; the rest at the next start");
+            eprintln!("reloaded: gate, targets and limits count from now on");
+            if !kept.is_empty() {
+                eprintln!("changed too, but counts only after a restart: {}", kept.join(", "));
+            }
         }
         Err(why) => eprintln!("not reloaded, everything stays as it was: {why}"),
     }
