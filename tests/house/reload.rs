@@ -96,7 +96,7 @@ async fn a_push_to_a_target_that_is_served_no_more_is_told_as_it_ended() {
         house.start(&["--config", &config]).await;
         let reached = house.dir.path().join("reached");
         let name = if taken { "post-receive" } else { "pre-receive" };
-        house.remote.hook(name, &format!("touch {}; sleep 600", reached.display()));
+        house.remote.hook(name, &format!("touch {}; sleep 5", reached.display()));
         house.announce_with("bob", "bob/two", &json!({"target": "next"})).await;
         while !reached.exists() {
             tokio::time::sleep(std::time::Duration::from_millis(20)).await;

@@ -115,7 +115,7 @@ impl World {
         let news: Vec<Decided> =
             daemon.batch.iter().filter(|d| !d.step.entry.facts.is_empty()).cloned().collect();
         if news.is_empty() {
-            return Ok(true);
+            return Ok(daemon.reports.is_empty() || self.append_nothing());
         }
         let known = daemon.position;
         if self.hit(Fault::BeforeAppend) {
@@ -147,6 +147,24 @@ impl World {
             return Ok(false);
         }
         Ok(true)
+    }
+
+    /// A record that says nothing, before a report is acked that told nothing new: who was deposed finds it
+    /// out, and the report stays for whoever knows its run.
+    fn append_nothing(&mut self) -> bool {
+        let (now, whole) = (self.clock(), self.journal.len());
+        if self.is_out(Outage::Nats) {
+            self.commit_in(RETRY);
+            return false;
+        }
+        let Some(daemon) = self.daemons.get_mut(&self.acting) else { return false };
+        if daemon.position != whole {
+            self.fenced();
+            return false;
+        }
+        daemon.position += 1;
+        self.journal.push(Entry { at: now, facts: Vec::new() });
+        true
     }
 
     /// The journal takes a record, and everybody who checks takes note of it.

@@ -13,12 +13,11 @@ const BOUND: u64 = 150_000;
 
 /// What holds once faults have stopped.
 impl World {
-    /// Once faults have stopped, somebody ends within the time of one gate and what goes with it; unless a
-    /// deposed daemon, which knows nothing of the run, takes its report, and it has to be run again.
+    /// Once faults have stopped, somebody ends within the time of one gate and what goes with it.
     pub(crate) fn moves_on(&self) -> Result<(), Violation> {
         let free = |r: &Record| r.pinned && r.end.is_none() && r.announcement.depends_on.is_empty();
         let last = self.ledger.last_end.saturating_sub(self.server_clock().0 - self.now);
-        let late = self.daemons.len() < 2 && self.now > last.max(self.calm_at) + BOUND;
+        let late = self.now > last.max(self.calm_at) + BOUND;
         let waits = self
             .ledger
             .requests
