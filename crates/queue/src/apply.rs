@@ -1,8 +1,8 @@
 use std::collections::BTreeSet;
 
 use yardmaster_protocol::{
-    About, BranchName, Entry, Event, EventBody, Fact, Landing, Millis, Mismatch, Movement, Notice, RequestId,
-    RunId, RunOutcome, rfc3339,
+    About, Blocker, BranchName, Entry, Event, EventBody, Fact, Landing, Millis, Mismatch, Movement, Notice,
+    RequestId, RunId, RunOutcome, rfc3339,
 };
 
 use crate::state::{Custody, ENDED_KEPT, Ended, Ending, Phase, Queue, Request, Run, VERDICTS_KEPT, Verdict};
@@ -27,66 +27,56 @@ impl Queue {
     pub(crate) fn apply(&mut self, at: Millis, fact: &Fact) -> Option<Caused> {
         self.now = self.now.max(at);
         match fact {
-            Fact::Announced { request, .. } => {
-                self.announced(*request, at, fact);
-                None
+            Fact::Announced { .. }
+            | Fact::Refused { .. }
+            | Fact::Repeated { .. }
+            | Fact::Pinned { .. }
+            | Fact::Stacked { .. }
+            | Fact::Blocked { .. } => self.apply_to_request(at, fact),
+            Fact::Landed { .. } | Fact::Failed { .. } | Fact::Withdrawn { .. } | Fact::Superseded { .. } => {
+                self.apply_end(at, fact)
             }
+            Fact::Assembled { .. }
+            | Fact::CandidatesLost { .. }
+            | Fact::Testing { .. }
+            | Fact::BaseTesting { .. }
+            | Fact::RunDropped { .. }
+            | Fact::RunEnded { .. } => self.apply_to_candidate(at, fact),
+            Fact::TargetSeen { .. }
+            | Fact::RemoteLost { .. }
+            | Fact::RemoteBack
+            | Fact::LandingStarted { .. }
+            | Fact::LandingEnded { .. }
+            | Fact::WindowSet { .. }
+            | Fact::Frozen { .. }
+            | Fact::Unfrozen { .. }
+            | Fact::FellOff { .. }
+            | Fact::Stalled { .. }
+            | Fact::WentOn { .. }
+            | Fact::TargetRed { .. }
+            | Fact::TargetGreen { .. } => self.apply_to_target(at, fact),
+        }
+    }
+
+    fn apply_to_request(&mut self, at: Millis, fact: &Fact) -> Option<Caused> {
+        match fact {
+            Fact::Announced { request, .. } => self.announced(*request, at, fact),
             Fact::Refused { intake, subject, refusal, payload } => {
                 self.taken.insert(*intake);
-                Some(Caused::loose(
-                    at,
-                    EventBody::RequestRejected {
-                        why: refusal.clone(),
-                        subject: subject.clone(),
-                        payload: payload.clone(),
-                    },
-                ))
+                let (why, subject, payload) = (refusal.clone(), subject.clone(), payload.clone());
+                return Some(Caused::loose(at, EventBody::RequestRejected { why, subject, payload }));
             }
-            Fact::Repeated { request, .. } => {
-                self.forget(*request);
-                None
-            }
-            Fact::Pinned { request, .. } => self.pinned(*request, at, fact),
-            Fact::TargetSeen { .. } => self.target_seen(at, fact),
-            Fact::RemoteLost { why } => {
-                self.remote_lost = Some(why.clone());
-                let why = format!("nothing is decided until the remote answers: {why}");
-                Some(Caused::notice(at, EventBody::Stalled, why, "remote"))
-            }
-            Fact::RemoteBack => {
-                self.remote_lost = None;
-                self.targets.values_mut().for_each(|t| t.progressed = t.progressed.max(Some(at)));
-                Some(Caused::notice(at, EventBody::Resumed, "the remote answers again".to_owned(), "remote"))
-            }
-            Fact::Stacked { request } => {
-                self.stacked(*request, at);
-                None
-            }
-            Fact::Assembled { request, base, assembly } => {
-                if let Some(target) = self.target_of(*request) {
-                    self.target(&target).assemblies.insert((*base, *request), assembly.clone());
-                }
-                None
-            }
-            Fact::Testing { request, .. } => self.testing(*request, at, fact),
-            Fact::RunDropped { run } => {
-                self.targets.values_mut().for_each(|t| drop(t.runs.remove(run)));
-                None
-            }
-            Fact::RunEnded { run, outcome, ms } => {
-                self.run_ended(run, outcome, *ms, at);
-                None
-            }
-            Fact::LandingStarted { target, landing } => {
-                self.target(target).landing = Some(landing.clone());
-                None
-            }
-            Fact::LandingEnded { target, declined, .. } => {
-                let target = self.target(target);
-                let several = target.landing.take().is_some_and(|l| l.requests.len() > 1);
-                target.one_at_a_time |= *declined && several;
-                None
-            }
+            Fact::Repeated { request, .. } => drop(self.forget(*request)),
+            Fact::Pinned { request, .. } => return self.pinned(*request, at, fact),
+            Fact::Stacked { request } => self.stacked(*request, at),
+            Fact::Blocked { request, blockers } => return self.blocked(*request, at, blockers),
+            _ => {}
+        }
+        None
+    }
+
+    fn apply_end(&mut self, at: Millis, fact: &Fact) -> Option<Caused> {
+        match fact {
             Fact::Landed { request, .. } => self.landed(*request, at, fact),
             Fact::Failed { request, failure } => {
                 self.counts.failed += 1;
@@ -102,45 +92,80 @@ impl Queue {
                 let body = EventBody::MergeSuperseded { by: *by };
                 self.end(*request, at, Ending::Superseded { by: *by }, body)
             }
-            Fact::Blocked { request, blockers } => {
+            _ => None,
+        }
+    }
+
+    fn apply_to_candidate(&mut self, at: Millis, fact: &Fact) -> Option<Caused> {
+        match fact {
+            Fact::Assembled { request, base, assembly } => {
                 if let Some(target) = self.target_of(*request) {
-                    self.progress(&target, at);
+                    self.target(&target).assemblies.insert((*base, *request), assembly.clone());
                 }
-                self.live.get_mut(request)?.blockers.clone_from(blockers);
-                if blockers.is_empty() {
-                    return None;
-                }
-                let reason = blockers.iter().map(|b| b.reason.clone()).collect();
-                self.caused(*request, at, EventBody::MergeBlocked { reason, blockers: blockers.clone() })
             }
-            Fact::WindowSet { target, window } => {
-                self.target(target).window = Some(*window);
-                None
+            Fact::CandidatesLost { commits } => self.candidates_lost(commits),
+            Fact::Testing { request, .. } => return self.testing(*request, at, fact),
+            Fact::BaseTesting { target, .. } => self.base_testing(target, fact),
+            Fact::RunDropped { run } => self.targets.values_mut().for_each(|t| drop(t.runs.remove(run))),
+            Fact::RunEnded { run, outcome, ms } => self.run_ended(run, outcome, *ms, at),
+            _ => {}
+        }
+        None
+    }
+
+    fn apply_to_target(&mut self, at: Millis, fact: &Fact) -> Option<Caused> {
+        match fact {
+            Fact::TargetSeen { .. } => return self.target_seen(at, fact),
+            Fact::RemoteLost { why } => {
+                self.remote_lost = Some(why.clone());
+                let why = format!("nothing is decided until the remote answers: {why}");
+                return Some(Caused::notice(at, EventBody::Stalled, why, "remote"));
             }
-            Fact::Frozen { target, who, why } => Some(self.frozen(at, target, who, why)),
-            Fact::Unfrozen { target, who, why } => Some(self.unfrozen(at, target, who, why)),
-            Fact::FellOff { target, from, requests } => Some(self.fell_off(at, target, *from, requests)),
-            Fact::CandidatesLost { commits } => {
-                self.candidates_lost(commits);
-                None
+            Fact::RemoteBack => {
+                self.remote_lost = None;
+                self.targets.values_mut().for_each(|t| t.progressed = t.progressed.max(Some(at)));
+                let why = "the remote answers again".to_owned();
+                return Some(Caused::notice(at, EventBody::Resumed, why, "remote"));
             }
-            Fact::BaseTesting { target, .. } => {
-                self.base_testing(target, fact);
-                None
+            Fact::LandingStarted { target, landing } => self.target(target).landing = Some(landing.clone()),
+            Fact::LandingEnded { target, declined, .. } => {
+                let target = self.target(target);
+                let several = target.landing.take().is_some_and(|l| l.requests.len() > 1);
+                target.one_at_a_time |= *declined && several;
             }
-            Fact::Stalled { target, why } => Some(self.stalled(at, target, why)),
-            Fact::WentOn { target } => Some(self.went_on(at, target)),
+            Fact::WindowSet { target, window } => self.target(target).window = Some(*window),
+            Fact::Frozen { target, who, why } => return Some(self.frozen(at, target, who, why)),
+            Fact::Unfrozen { target, who, why } => return Some(self.unfrozen(at, target, who, why)),
+            Fact::FellOff { target, from, requests } => {
+                return Some(self.fell_off(at, target, *from, requests));
+            }
+            Fact::Stalled { target, why } => return Some(self.stalled(at, target, why)),
+            Fact::WentOn { target } => return Some(self.went_on(at, target)),
             Fact::TargetRed { target, commit, why, .. } => {
                 self.progress(target, at);
                 self.target(target).told_red = Some(*commit);
-                Some(Caused::notice(at, EventBody::TargetRed, why.clone(), "gate"))
+                return Some(Caused::notice(at, EventBody::TargetRed, why.clone(), "gate"));
             }
             Fact::TargetGreen { target, commit } => {
                 self.target(target).told_red = None;
                 let why = format!("`{target}` is green again at {}", commit.short());
-                Some(Caused::notice(at, EventBody::TargetGreen, why, "gate"))
+                return Some(Caused::notice(at, EventBody::TargetGreen, why, "gate"));
             }
+            _ => {}
         }
+        None
+    }
+
+    fn blocked(&mut self, id: RequestId, at: Millis, blockers: &[Blocker]) -> Option<Caused> {
+        if let Some(target) = self.target_of(id) {
+            self.progress(&target, at);
+        }
+        self.live.get_mut(&id)?.blockers = blockers.to_vec();
+        if blockers.is_empty() {
+            return None;
+        }
+        let reason = blockers.iter().map(|b| b.reason.clone()).collect();
+        self.caused(id, at, EventBody::MergeBlocked { reason, blockers: blockers.to_vec() })
     }
 
     fn announced(&mut self, id: RequestId, at: Millis, fact: &Fact) {

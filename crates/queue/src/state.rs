@@ -2,17 +2,17 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 use yardmaster_protocol::{
-    AgentName, Announcement, Assembly, Blocker, BranchName, ChangeSize, CommitId, Failure, Gate, GateId,
-    IntakeSeq, Landing, Millis, Project, RequestId, RunId, RunOutcome, TreeId,
+    Announcement, Assembly, Blocker, BranchName, ChangeSize, CommitId, Failure, Gate, GateId, IntakeSeq,
+    Landing, Millis, Project, RequestId, RunId, RunOutcome, TreeId,
 };
 
 use crate::freeze::Frozen;
+use crate::index::Index;
 use crate::policy::{GateRule, Policy};
+use crate::taken::Taken;
 
 /// Ended requests that are remembered, to recognise what comes again and to answer questions.
 pub(crate) const ENDED_KEPT: usize = 10_000;
-/// Spans of message sequences that are remembered as answered; more than a server leaves holes between.
-const SPANS_KEPT: usize = 50_000;
 /// Verdicts that are remembered per target.
 pub(crate) const VERDICTS_KEPT: usize = 4_096;
 
@@ -39,56 +39,6 @@ pub struct Queue {
 pub(crate) struct Counts {
     pub(crate) landed: u64,
     pub(crate) failed: u64,
-}
-
-/// Messages that have been answered, by stream sequence.
-///
-/// Kept as spans: their number depends on those that are not answered, of which a server delivers only so many at a
-/// time, and not on those that were answered since. A late one is never taken for an answered one.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Taken {
-    /// Everything up to here counts as answered.
-    floor: u64,
-    /// As older snapshots have them, one by one.
-    #[serde(default, skip_serializing)]
-    above: BTreeSet<IntakeSeq>,
-    /// First and last of each span, with at least one between two that is not answered.
-    #[serde(default)]
-    spans: BTreeMap<u64, u64>,
-}
-
-impl Taken {
-    pub(crate) fn contains(&self, seq: IntakeSeq) -> bool {
-        let before = self.spans.range(..=seq.0).next_back();
-        seq.0 <= self.floor || before.is_some_and(|(_, last)| seq.0 <= *last)
-    }
-
-    pub(crate) fn insert(&mut self, seq: IntakeSeq) {
-        if self.contains(seq) {
-            return;
-        }
-        let (mut first, mut last) = (seq.0, seq.0);
-        if let Some((start, end)) = self.spans.range(..seq.0).next_back().map(|(s, e)| (*s, *e))
-            && end.checked_add(1) == Some(seq.0)
-        {
-            self.spans.remove(&start);
-            first = start;
-        }
-        if let Some(end) = seq.0.checked_add(1).and_then(|next| self.spans.remove(&next)) {
-            last = end;
-        }
-        self.spans.insert(first, last);
-        while let Some((start, end)) = self.spans.first_key_value().map(|(s, e)| (*s, *e))
-            && (start == self.floor.saturating_add(1) || self.spans.len() > SPANS_KEPT)
-        {
-            self.spans.remove(&start);
-            self.floor = end;
-        }
-    }
-
-    fn read_older(&mut self) {
-        std::mem::take(&mut self.above).into_iter().for_each(|seq| self.insert(seq));
-    }
 }
 
 /// A request that has not ended.
@@ -317,27 +267,6 @@ pub(crate) struct Run {
     pub(crate) attempt: u32,
 }
 
-/// Found again from the rest; never written down.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct Index {
-    /// Live requests by target and branch.
-    pub(crate) by_branch: BTreeMap<(BranchName, BranchName), BTreeSet<RequestId>>,
-    /// Live requests by requirement and by branch.
-    pub(crate) by_name: BTreeMap<String, BTreeSet<RequestId>>,
-    /// Live requests that are in custody and depend on something.
-    pub(crate) dependents: BTreeSet<RequestId>,
-    /// Live requests by the agent that announced them.
-    pub(crate) by_agent: BTreeMap<AgentName, BTreeSet<RequestId>>,
-    /// Messages of arriving requests.
-    pub(crate) arriving: BTreeMap<IntakeSeq, RequestId>,
-    /// Ended requests by target and branch.
-    pub(crate) ended_by_branch: BTreeMap<(BranchName, BranchName), BTreeSet<RequestId>>,
-    /// The latest landed request by requirement and by branch.
-    pub(crate) landed_names: BTreeMap<String, RequestId>,
-    /// Branches with more than one request in custody.
-    pub(crate) crowded: BTreeSet<(BranchName, BranchName)>,
-}
-
 impl Queue {
     /// An empty queue, before the first fact.
     pub fn new() -> Queue {
@@ -412,115 +341,6 @@ impl Queue {
     pub fn pending(&self) -> usize {
         self.live.len()
     }
-
-    pub(crate) fn build_index(&mut self) {
-        self.index = Index::default();
-        let live: Vec<RequestId> = self.live.keys().copied().collect();
-        for id in live {
-            self.index_live(id);
-        }
-        let ended: Vec<RequestId> = self.ended.keys().copied().collect();
-        for id in ended {
-            self.index_ended(id);
-        }
-    }
-
-    pub(crate) fn index_live(&mut self, id: RequestId) {
-        let Some(request) = self.live.get(&id) else { return };
-        let a = &request.announcement;
-        let key = (request.target.clone(), a.branch.clone());
-        for name in [a.requirement.as_str(), a.branch.as_str()] {
-            self.index.by_name.entry(name.to_owned()).or_default().insert(id);
-        }
-        self.index.by_branch.entry(key.clone()).or_default().insert(id);
-        self.index.by_agent.entry(a.agent.clone()).or_default().insert(id);
-        match request.phase {
-            Phase::Arriving => {
-                self.index.arriving.insert(request.intake, id);
-            }
-            Phase::Waiting(_) | Phase::Stacked(_) => {
-                self.index.arriving.remove(&request.intake);
-                if !a.depends_on.is_empty() {
-                    self.index.dependents.insert(id);
-                }
-                let on_branch = self.index.by_branch.get(&key).into_iter().flatten();
-                let in_custody =
-                    on_branch.filter(|r| self.live.get(r).is_some_and(|r| r.custody().is_some()));
-                if in_custody.count() > 1 {
-                    self.index.crowded.insert(key);
-                }
-            }
-        }
-    }
-
-    pub(crate) fn unindex_live(&mut self, id: RequestId, request: &Request) {
-        let a = &request.announcement;
-        for name in [a.requirement.as_str(), a.branch.as_str()] {
-            if let Some(set) = self.index.by_name.get_mut(name) {
-                set.remove(&id);
-                if set.is_empty() {
-                    self.index.by_name.remove(name);
-                }
-            }
-        }
-        let key = (request.target.clone(), a.branch.clone());
-        if let Some(set) = self.index.by_branch.get_mut(&key) {
-            set.remove(&id);
-            if set.len() < 2 {
-                self.index.crowded.remove(&key);
-            }
-            if set.is_empty() {
-                self.index.by_branch.remove(&key);
-            }
-        }
-        if let Some(set) = self.index.by_agent.get_mut(&a.agent) {
-            set.remove(&id);
-            if set.is_empty() {
-                self.index.by_agent.remove(&a.agent);
-            }
-        }
-        self.index.dependents.remove(&id);
-        self.index.arriving.remove(&request.intake);
-    }
-
-    pub(crate) fn index_ended(&mut self, id: RequestId) {
-        let Some(ended) = self.ended.get(&id) else { return };
-        let a = &ended.announcement;
-        let key = (ended.target.clone(), a.branch.clone());
-        self.index.ended_by_branch.entry(key).or_default().insert(id);
-        if ended.is_on_target() {
-            for name in [a.requirement.as_str(), a.branch.as_str()] {
-                let latest = self.index.landed_names.entry(name.to_owned()).or_insert(id);
-                *latest = id.max(*latest);
-            }
-        }
-    }
-
-    /// Who landed last under a name, once somebody who did is on the target no more.
-    pub(crate) fn index_landed_name(&mut self, name: String) {
-        let named =
-            |e: &Ended| e.announcement.requirement.as_str() == name || e.announcement.branch.as_str() == name;
-        let latest = self.ended.iter().rev().find(|(_, e)| e.is_on_target() && named(e)).map(|(id, _)| *id);
-        if let Some(id) = latest {
-            self.index.landed_names.insert(name, id);
-        }
-    }
-
-    pub(crate) fn unindex_ended(&mut self, id: RequestId, ended: &Ended) {
-        let a = &ended.announcement;
-        let key = (ended.target.clone(), a.branch.clone());
-        if let Some(set) = self.index.ended_by_branch.get_mut(&key) {
-            set.remove(&id);
-            if set.is_empty() {
-                self.index.ended_by_branch.remove(&key);
-            }
-        }
-        for name in [a.requirement.as_str(), a.branch.as_str()] {
-            if self.index.landed_names.get(name) == Some(&id) {
-                self.index.landed_names.remove(name);
-            }
-        }
-    }
 }
 
 /// Maps whose keys are no strings, as lists of pairs.
@@ -543,21 +363,5 @@ mod pairs {
         D: Deserializer<'de>,
     {
         Ok(Vec::<(K, V)>::deserialize(deserializer)?.into_iter().collect())
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_an_older_snapshot_says_is_answered_stays_so() {
-        let older = br#"{"floor": 3, "above": [4, 5, 9]}"#;
-        let mut taken: Taken = serde_json::from_slice(older).expect("it is read");
-        taken.read_older();
-        let answered: Vec<u64> = (0..12).filter(|seq| taken.contains(IntakeSeq(*seq))).collect();
-        assert_eq!(answered, [0, 1, 2, 3, 4, 5, 9]);
-        let written = serde_json::to_vec(&taken).expect("it is written");
-        assert_eq!(serde_json::from_slice::<Taken>(&written).ok(), Some(taken));
     }
 }

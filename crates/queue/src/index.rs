@@ -1,0 +1,137 @@
+use std::collections::{BTreeMap, BTreeSet};
+
+use yardmaster_protocol::{AgentName, BranchName, IntakeSeq, RequestId};
+
+use crate::state::{Ended, Phase, Queue, Request};
+
+/// Found again from the rest; never written down.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Index {
+    /// Live requests by target and branch.
+    pub(crate) by_branch: BTreeMap<(BranchName, BranchName), BTreeSet<RequestId>>,
+    /// Live requests by requirement and by branch.
+    pub(crate) by_name: BTreeMap<String, BTreeSet<RequestId>>,
+    /// Live requests that are in custody and depend on something.
+    pub(crate) dependents: BTreeSet<RequestId>,
+    /// Live requests by the agent that announced them.
+    pub(crate) by_agent: BTreeMap<AgentName, BTreeSet<RequestId>>,
+    /// Messages of arriving requests.
+    pub(crate) arriving: BTreeMap<IntakeSeq, RequestId>,
+    /// Ended requests by target and branch.
+    pub(crate) ended_by_branch: BTreeMap<(BranchName, BranchName), BTreeSet<RequestId>>,
+    /// The latest landed request by requirement and by branch.
+    pub(crate) landed_names: BTreeMap<String, RequestId>,
+    /// Branches with more than one request in custody.
+    pub(crate) crowded: BTreeSet<(BranchName, BranchName)>,
+}
+
+impl Queue {
+    pub(crate) fn build_index(&mut self) {
+        self.index = Index::default();
+        let live: Vec<RequestId> = self.live.keys().copied().collect();
+        for id in live {
+            self.index_live(id);
+        }
+        let ended: Vec<RequestId> = self.ended.keys().copied().collect();
+        for id in ended {
+            self.index_ended(id);
+        }
+    }
+
+    pub(crate) fn index_live(&mut self, id: RequestId) {
+        let Some(request) = self.live.get(&id) else { return };
+        let a = &request.announcement;
+        let key = (request.target.clone(), a.branch.clone());
+        for name in [a.requirement.as_str(), a.branch.as_str()] {
+            self.index.by_name.entry(name.to_owned()).or_default().insert(id);
+        }
+        self.index.by_branch.entry(key.clone()).or_default().insert(id);
+        self.index.by_agent.entry(a.agent.clone()).or_default().insert(id);
+        match request.phase {
+            Phase::Arriving => {
+                self.index.arriving.insert(request.intake, id);
+            }
+            Phase::Waiting(_) | Phase::Stacked(_) => {
+                self.index.arriving.remove(&request.intake);
+                if !a.depends_on.is_empty() {
+                    self.index.dependents.insert(id);
+                }
+                let on_branch = self.index.by_branch.get(&key).into_iter().flatten();
+                let in_custody =
+                    on_branch.filter(|r| self.live.get(r).is_some_and(|r| r.custody().is_some()));
+                if in_custody.count() > 1 {
+                    self.index.crowded.insert(key);
+                }
+            }
+        }
+    }
+
+    pub(crate) fn unindex_live(&mut self, id: RequestId, request: &Request) {
+        let a = &request.announcement;
+        for name in [a.requirement.as_str(), a.branch.as_str()] {
+            if let Some(set) = self.index.by_name.get_mut(name) {
+                set.remove(&id);
+                if set.is_empty() {
+                    self.index.by_name.remove(name);
+                }
+            }
+        }
+        let key = (request.target.clone(), a.branch.clone());
+        if let Some(set) = self.index.by_branch.get_mut(&key) {
+            set.remove(&id);
+            if set.len() < 2 {
+                self.index.crowded.remove(&key);
+            }
+            if set.is_empty() {
+                self.index.by_branch.remove(&key);
+            }
+        }
+        if let Some(set) = self.index.by_agent.get_mut(&a.agent) {
+            set.remove(&id);
+            if set.is_empty() {
+                self.index.by_agent.remove(&a.agent);
+            }
+        }
+        self.index.dependents.remove(&id);
+        self.index.arriving.remove(&request.intake);
+    }
+
+    pub(crate) fn index_ended(&mut self, id: RequestId) {
+        let Some(ended) = self.ended.get(&id) else { return };
+        let a = &ended.announcement;
+        let key = (ended.target.clone(), a.branch.clone());
+        self.index.ended_by_branch.entry(key).or_default().insert(id);
+        if ended.is_on_target() {
+            for name in [a.requirement.as_str(), a.branch.as_str()] {
+                let latest = self.index.landed_names.entry(name.to_owned()).or_insert(id);
+                *latest = id.max(*latest);
+            }
+        }
+    }
+
+    /// Who landed last under a name, once somebody who did is on the target no more.
+    pub(crate) fn index_landed_name(&mut self, name: String) {
+        let named =
+            |e: &Ended| e.announcement.requirement.as_str() == name || e.announcement.branch.as_str() == name;
+        let latest = self.ended.iter().rev().find(|(_, e)| e.is_on_target() && named(e)).map(|(id, _)| *id);
+        if let Some(id) = latest {
+            self.index.landed_names.insert(name, id);
+        }
+    }
+
+    pub(crate) fn unindex_ended(&mut self, id: RequestId, ended: &Ended) {
+        let a = &ended.announcement;
+        let key = (ended.target.clone(), a.branch.clone());
+        if let Some(set) = self.index.ended_by_branch.get_mut(&key) {
+            set.remove(&id);
+            if set.is_empty() {
+                self.index.ended_by_branch.remove(&key);
+            }
+        }
+        for name in [a.requirement.as_str(), a.branch.as_str()] {
+            if self.index.landed_names.get(name) == Some(&id) {
+                self.index.landed_names.remove(name);
+            }
+        }
+    }
+}
