@@ -6,16 +6,12 @@ use sha2::{Digest, Sha256};
 
 use crate::{GateId, parse_duration_ms};
 
-/// The file at the tip of the target that defines the gate.
+/// The file at the tip of the target that defines the gate and the other rules of the project.
 pub const PROJECT_FILE: &str = ".yardmaster.toml";
 /// How long a step may take when the project does not say: 30 minutes.
 pub const DEFAULT_STEP_TIMEOUT_MS: u64 = 30 * 60 * 1_000;
 /// The most steps that a gate may have.
 pub const MAX_STEPS: usize = 64;
-/// The longest project file, in bytes: its gate stands in facts and in jobs, each one message.
-pub const MAX_PROJECT_BYTES: usize = 64 * 1024;
-/// A mistake is told with its line, whatever its length; cut after so many characters.
-const MAX_MISTAKE: usize = 1_000;
 
 /// What must be green before a candidate lands: steps, one after the other.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -68,13 +64,6 @@ impl Gate {
     }
 }
 
-/// What `.yardmaster.toml` says.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Project {
-    /// The gate, where the file has one.
-    pub gate: Option<Gate>,
-}
-
 /// Why a project file cannot be used; names the key and says what to write.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{PROJECT_FILE}: {0}")]
@@ -82,13 +71,7 @@ pub struct GateError(pub String);
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct ProjectText {
-    gate: Option<GateText>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct GateText {
+pub(crate) struct GateText {
     timeout: Option<String>,
     #[serde(default)]
     steps: Vec<StepText>,
@@ -105,30 +88,8 @@ struct StepText {
     env: BTreeMap<String, String>,
 }
 
-impl Project {
-    /// Reads the text of `.yardmaster.toml`.
-    ///
-    /// # Errors
-    /// What is wrong, with line and column where the text itself is broken.
-    pub fn parse(text: &str) -> Result<Project, GateError> {
-        if text.len() > MAX_PROJECT_BYTES {
-            return Err(GateError(format!(
-                "{} bytes are too many; at most {MAX_PROJECT_BYTES}: move what is long into scripts",
-                text.len()
-            )));
-        }
-        Project::read(text).map_err(|GateError(why)| GateError(why.chars().take(MAX_MISTAKE).collect()))
-    }
-
-    fn read(text: &str) -> Result<Project, GateError> {
-        let parsed: ProjectText =
-            toml::from_str(text).map_err(|e| GateError(e.to_string().trim_end().to_owned()))?;
-        Ok(Project { gate: parsed.gate.map(GateText::gate).transpose()? })
-    }
-}
-
 impl GateText {
-    fn gate(self) -> Result<Gate, GateError> {
+    pub(crate) fn gate(self) -> Result<Gate, GateError> {
         let default_ms = timeout("gate.timeout", self.timeout.as_deref(), DEFAULT_STEP_TIMEOUT_MS)?;
         let mut steps = self.steps;
         if let Some(run) = self.run {
@@ -191,6 +152,7 @@ fn timeout(key: &str, text: Option<&str>, default_ms: u64) -> Result<u64, GateEr
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{MAX_PROJECT_BYTES, Project};
 
     #[test]
     fn a_project_file_defines_the_gate() {

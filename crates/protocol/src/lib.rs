@@ -4,9 +4,11 @@
 mod event;
 mod fact;
 mod gate;
+mod globs;
 mod ids;
 mod incoming;
 mod job;
+mod project;
 mod refname;
 mod refusal;
 mod report;
@@ -20,15 +22,15 @@ pub use event::{
     Notice,
 };
 pub use fact::{Entry, Fact, Landing, Projected};
-pub use gate::{
-    DEFAULT_STEP_TIMEOUT_MS, Gate, GateError, MAX_PROJECT_BYTES, MAX_STEPS, PROJECT_FILE, Project, Step,
-};
+pub use gate::{DEFAULT_STEP_TIMEOUT_MS, Gate, GateError, MAX_STEPS, PROJECT_FILE, Step};
+pub use globs::{Globs, MAX_GLOB_BYTES, MAX_GLOBS};
 pub use ids::{
     AgentName, BadId, BranchName, CommitId, GateId, IntakeSeq, JournalPosition, ObjectId, RequestId,
     Requirement, RunId, TreeId,
 };
 pub use incoming::{Announcement, Incoming, MAX_PAYLOAD_BYTES, Priority, Withdrawal};
 pub use job::{GateJob, RunOutcome, RunReport, StepResult};
+pub use project::{Access, AgentScope, MAX_PROJECT_BYTES, Project, ReviewRule, Scope, System};
 pub use refname::BadRefName;
 pub use refusal::{Refusal, RefusalCode};
 pub use report::{

@@ -215,8 +215,8 @@ impl Target {
         match (&policy.gate, &self.project) {
             (GateRule::Fixed(gate), _) => Ok(gate.clone()),
             (GateRule::FromTarget, Err(why)) => Err(why.clone()),
-            (GateRule::FromTarget, Ok(Project { gate: Some(gate) })) => Ok(gate.clone()),
-            (GateRule::FromTarget, Ok(Project { gate: None })) => {
+            (GateRule::FromTarget, Ok(Project { gate: Some(gate), .. })) => Ok(gate.clone()),
+            (GateRule::FromTarget, Ok(Project { gate: None, .. })) => {
                 Err("no gate is configured: `.yardmaster.toml` at the tip of the target has no `[gate]`"
                     .to_owned())
             }

@@ -36,7 +36,8 @@ impl GateRules {
 
 /// What the project file says in a toy tree.
 pub(crate) fn project(files: &Files) -> Project {
-    Project { gate: files.get(GATE_REGION).map(|version| Gate::command(&version_command(version))) }
+    let gate = files.get(GATE_REGION).map(|version| Gate::command(&version_command(version)));
+    Project { gate, ..Project::default() }
 }
 
 fn version_command(version: &str) -> String {

@@ -66,7 +66,7 @@ fn a_gate_that_cannot_be_read_is_told_once_and_that_it_can_again() {
     assert_eq!(tokens(&see(&mut queue, &policy, 2, broken())), ["stalled"]);
     assert_eq!(tokens(&see(&mut queue, &policy, 3, broken())), [""; 0]);
     assert_eq!(queue.hold(&main_branch(), &policy).as_deref(), Some("line 3: no `run`"));
-    let readable = || Ok(Project { gate: Some(Gate::command("true")) });
+    let readable = || Ok(Project { gate: Some(Gate::command("true")), ..Project::default() });
     assert_eq!(tokens(&see(&mut queue, &policy, 4, readable())), ["resumed"]);
     assert_eq!(tokens(&see(&mut queue, &policy, 5, readable())), [""; 0]);
 }
