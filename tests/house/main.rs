@@ -15,6 +15,7 @@ mod frozen;
 mod landing;
 mod large;
 mod power_loss;
+mod pressure;
 mod push;
 mod python;
 mod red_main;

@@ -1,6 +1,6 @@
 //! How things are said to people: durations, states, events.
 
-use yardmaster_protocol::{Cause, Event, EventBody, RequestId};
+use yardmaster_protocol::{Cause, Event, EventBody, Pressure, RequestId};
 
 use crate::screen::{Line, style};
 
@@ -71,6 +71,14 @@ pub(crate) fn event(event: &Event) -> Line {
     if note.is_empty() { line } else { line.add(style::DIM, format!(" · {note}")) }
 }
 
+fn pressure_word(pressure: Pressure) -> &'static str {
+    match pressure {
+        Pressure::Steady => "steady",
+        Pressure::Slow => "slow",
+        Pressure::Stop => "stop",
+    }
+}
+
 fn told(body: &EventBody) -> (&'static str, String) {
     match body {
         EventBody::MergeQueued { position, .. } => ("queued", format!("at {position}")),
@@ -100,6 +108,7 @@ fn told(body: &EventBody) -> (&'static str, String) {
         EventBody::Resumed(n) => ("resumed", n.why.clone()),
         EventBody::Stalled(n) => ("stalled", n.why.clone()),
         EventBody::TargetRed(n) => ("target red", n.why.clone()),
+        EventBody::Pressure { pressure, why, .. } => (pressure_word(*pressure), why.clone()),
         EventBody::TargetGreen(n) => ("target green", n.why.clone()),
     }
 }

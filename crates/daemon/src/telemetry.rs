@@ -85,6 +85,7 @@ pub(crate) fn tell(fact: &Fact) {
             tracing::warn!(%target, %commit, why, "the target is red");
         }
         Fact::Stalled { target, why } => tracing::error!(%target, why, "stalled"),
+        Fact::PressureSet { pressure, pending } => tracing::info!(?pressure, pending, "pressure"),
         Fact::WentOn { target } => tracing::info!(%target, "goes on"),
         Fact::TargetGreen { target, commit } => tracing::info!(%target, %commit, "the target is green again"),
         Fact::Stacked { .. } | Fact::Assembled { .. } => {}

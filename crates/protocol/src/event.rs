@@ -2,7 +2,9 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use crate::{AgentName, BranchName, CommitId, GateId, Refusal, RequestId, Requirement, RunId, TreeId};
+use crate::{
+    AgentName, BranchName, CommitId, GateId, Pressure, Refusal, RequestId, Requirement, RunId, TreeId,
+};
 
 /// What `work.releases.*` carries.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -50,6 +52,12 @@ pub enum EventBody {
         /// Where claims and git's own diff differ.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         declared_mismatch: Option<Mismatch>,
+        /// What the agent should do about the length of the queue.
+        #[serde(default)]
+        pressure: Pressure,
+        /// Requests that have not ended, this one among them; 0 from a daemon that did not say.
+        #[serde(default)]
+        pending: u32,
     },
     /// It waits for something other than its turn. Never terminal.
     MergeBlocked {
@@ -113,6 +121,15 @@ pub enum EventBody {
     TargetRed(Notice),
     /// The target's own tip is green again.
     TargetGreen(Notice),
+    /// What agents should do about the length of the queue has changed.
+    Pressure {
+        /// What.
+        pressure: Pressure,
+        /// Requests that have not ended.
+        pending: u32,
+        /// The same as a sentence.
+        why: String,
+    },
 }
 
 /// Of an event that is about a target.
@@ -141,6 +158,7 @@ impl EventBody {
             Self::Stalled(_) => "stalled",
             Self::TargetRed(_) => "target_red",
             Self::TargetGreen(_) => "target_green",
+            Self::Pressure { .. } => "pressure",
         }
     }
 
@@ -159,7 +177,8 @@ impl EventBody {
             | Self::Resumed(_)
             | Self::Stalled(_)
             | Self::TargetRed(_)
-            | Self::TargetGreen(_) => false,
+            | Self::TargetGreen(_)
+            | Self::Pressure { .. } => false,
         }
     }
 }

@@ -2,7 +2,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     Announcement, Assembly, Blocker, BranchName, ChangeSize, CommitId, Event, Failure, Gate, GateEvidence,
-    IntakeSeq, Millis, Movement, Project, Refusal, RequestId, RunId, RunOutcome, TreeId,
+    IntakeSeq, Millis, Movement, Pressure, Project, Refusal, RequestId, RunId, RunOutcome, TreeId,
 };
 
 /// What one input meant: facts that happened at one moment.
@@ -292,6 +292,13 @@ pub enum Fact {
     WentOn {
         /// Which branch.
         target: BranchName,
+    },
+    /// What agents should do about the length of the queue has changed.
+    PressureSet {
+        /// What.
+        pressure: Pressure,
+        /// Requests that had not ended.
+        pending: u32,
     },
 }
 

@@ -114,11 +114,12 @@ pub struct FreezeReply {
     pub changed: bool,
 }
 
-/// How full the queue is and what an agent should do about it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+/// How full the queue is and what an agent should do about it, from little to much.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Pressure {
     /// Go on.
+    #[default]
     Steady,
     /// Finish what is started before starting more.
     Slow,

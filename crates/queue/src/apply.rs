@@ -55,6 +55,7 @@ impl Queue {
             | Fact::WentOn { .. }
             | Fact::TargetRed { .. }
             | Fact::TargetGreen { .. } => self.apply_to_target(at, fact),
+            Fact::PressureSet { pressure, pending } => Some(self.pressure_set(at, *pressure, *pending)),
         }
     }
 
@@ -204,7 +205,8 @@ impl Queue {
         self.taken.insert(request.intake);
         let declared_mismatch = mismatch(request.announcement.files_changed.as_deref(), files);
         self.index_live(id);
-        self.caused(id, at, EventBody::MergeQueued { position: *position, declared_mismatch })
+        let (position, pressure, pending) = (*position, self.pressure, self.pending_told());
+        self.caused(id, at, EventBody::MergeQueued { position, declared_mismatch, pressure, pending })
     }
 
     fn target_seen(&mut self, at: Millis, fact: &Fact) -> Option<Caused> {
@@ -412,7 +414,7 @@ pub(crate) struct Caused {
 }
 
 impl Caused {
-    fn loose(at: Millis, body: EventBody) -> Caused {
+    pub(crate) fn loose(at: Millis, body: EventBody) -> Caused {
         Caused { event: Event { about: None, time: rfc3339(at), body }, traceparent: None }
     }
 

@@ -13,6 +13,7 @@ mod invariant;
 mod order;
 mod plan;
 mod policy;
+mod pressure;
 mod settle;
 mod state;
 mod step;

@@ -3,7 +3,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 use yardmaster_protocol::{
     Announcement, Assembly, Blocker, BranchName, ChangeSize, CommitId, Failure, Gate, GateId, IntakeSeq,
-    Landing, Millis, Project, RequestId, RunId, RunOutcome, TreeId,
+    Landing, Millis, Pressure, Project, RequestId, RunId, RunOutcome, TreeId,
 };
 
 use crate::freeze::Frozen;
@@ -30,6 +30,9 @@ pub struct Queue {
     /// When the latest announcement was published, by the server's clock.
     #[serde(default)]
     pub(crate) latest: Millis,
+    /// What agents were told last about the length of the queue.
+    #[serde(default)]
+    pub(crate) pressure: Pressure,
     #[serde(skip)]
     pub(crate) index: Index,
 }

@@ -93,7 +93,8 @@ impl<'a> Act<'a> {
         Act { queue, policy, at, facts: Vec::new(), events: Vec::new(), ranks: BTreeMap::new() }
     }
 
-    fn finish(self) -> Step {
+    fn finish(mut self) -> Step {
+        self.tell_pressure();
         self.queue.assert_invariants();
         Step { entry: Entry { at: self.at, facts: self.facts }, events: self.events }
     }

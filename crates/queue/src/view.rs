@@ -1,5 +1,5 @@
 use yardmaster_protocol::{
-    Blocker, BranchName, Millis, Pressure, QueueReply, RequestId, RequestRow, RequestView, RunId, TargetView,
+    Blocker, BranchName, Millis, QueueReply, RequestId, RequestRow, RequestView, RunId, TargetView,
 };
 
 use crate::policy::Policy;
@@ -56,16 +56,6 @@ impl Queue {
     /// Landed and failed since the journal began.
     pub fn totals(&self) -> (u64, u64) {
         (self.counts.landed, self.counts.failed)
-    }
-
-    /// What agents should do about the length of the queue.
-    pub fn pressure(&self, policy: &Policy) -> Pressure {
-        let windows: usize = policy.targets.len() * policy.window_max.max(1) as usize;
-        match self.live.len() {
-            n if n > 8 * windows => Pressure::Stop,
-            n if n > 3 * windows => Pressure::Slow,
-            _ => Pressure::Steady,
-        }
     }
 
     /// The request that a person means: an id, or the newest of a branch or requirement.

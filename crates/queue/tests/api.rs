@@ -261,7 +261,7 @@ fn an_agent_that_floods_is_refused_and_others_are_served() {
     let offer = |agent: &str, name: &str| json!({"agent": agent, "branch": name, "requirement": name});
     let told = |house: &House| match &house.journal.last().unwrap().facts[..] {
         [Fact::Refused { refusal, .. }] => Some(refusal.code),
-        [Fact::Announced { .. }] => None,
+        [Fact::Announced { .. }, ..] => None,
         other => panic!("{other:?}"),
     };
     house.message(&offer("roy", "w3"));

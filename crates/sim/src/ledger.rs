@@ -188,7 +188,7 @@ impl Ledger {
                 let rule = "nobody calls a stall what one gate may take";
                 Violation::unless(still > LONGEST_GATE, rule, || why.clone())
             }
-            Fact::WentOn { .. } => Ok(()),
+            Fact::WentOn { .. } | Fact::PressureSet { .. } => Ok(()),
             Fact::Landed { .. } => self.landed(truth, fact),
             Fact::Failed { request, failure } => {
                 self.just(truth, *request, failure)?;

@@ -53,6 +53,7 @@ pub(crate) fn must_be_told(fact: &Fact, index: usize, step: &Step) -> Result<(),
         | Fact::RemoteBack
         | Fact::TargetRed { .. }
         | Fact::TargetGreen { .. }
+        | Fact::PressureSet { .. }
         | Fact::Pinned { .. }
         | Fact::Testing { .. }
         | Fact::Refused { .. }

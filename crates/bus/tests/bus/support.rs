@@ -8,7 +8,7 @@ use yardmaster_bus::server::{self, Embedded, EmbeddedOptions, ServerBinary};
 use yardmaster_bus::{Bus, BusOptions};
 use yardmaster_protocol::{
     About, AgentName, BranchName, CommitId, Entry, Event, EventBody, Fact, Gate, GateJob, JournalPosition,
-    Millis, ObjectId, RequestId, Requirement, RunId, RunOutcome, RunReport, TreeId,
+    Millis, ObjectId, Pressure, RequestId, Requirement, RunId, RunOutcome, RunReport, TreeId,
 };
 
 /// A server of its own and one connection to it.
@@ -103,7 +103,12 @@ pub(crate) fn event(n: u64) -> Event {
     Event {
         about: Some(about),
         time: "2026-01-01T00:00:00.000Z".into(),
-        body: EventBody::MergeQueued { position: 1, declared_mismatch: None },
+        body: EventBody::MergeQueued {
+            position: 1,
+            declared_mismatch: None,
+            pressure: Pressure::Steady,
+            pending: 1,
+        },
     }
 }
 

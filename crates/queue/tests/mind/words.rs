@@ -206,3 +206,40 @@ fn a_dependency_by_id_is_on_what_took_its_place() {
     assert!(matches!(queue.ended(RequestId(1)).unwrap().ending, Ending::Superseded { by: RequestId(2) }));
     assert!(step.entry.facts.contains(&Fact::Stacked { request: RequestId(3) }), "{step:?}");
 }
+
+/// It is told when it changes, once each time, and a queue that stays about as long as it is does not flap.
+#[test]
+fn a_change_of_pressure_is_told_once() {
+    let policy = policy();
+    let mut queue = queue(&policy);
+    let mut told: Vec<(Pressure, u32)> = Vec::new();
+    let mut hear = |step: Step| {
+        told.extend(step.events.iter().filter_map(|e| match &e.event.body {
+            EventBody::Pressure { pressure, pending, .. } => Some((*pressure, *pending)),
+            _ => None,
+        }));
+    };
+    for n in 1..=9 {
+        hear(announce(&mut queue, &policy, n, &json!({})));
+    }
+    for n in 10..=30 {
+        let withdrawn = Input::Withdraw { request: RequestId(n - 1), by: "roy".to_owned() };
+        hear(queue.step(Millis(n), &policy, withdrawn));
+        hear(announce(&mut queue, &policy, n, &json!({})));
+    }
+    let pinned = pin(&mut queue, &policy, 30, &[]);
+    let said = pinned.events.iter().find_map(|e| match &e.event.body {
+        EventBody::MergeQueued { pressure, pending, .. } => Some((*pressure, *pending)),
+        _ => None,
+    });
+    assert_eq!(said, Some((Pressure::Stop, 9)));
+    for n in (1..9).chain([30]) {
+        hear(queue.step(
+            Millis(31),
+            &policy,
+            Input::Withdraw { request: RequestId(n), by: "roy".to_owned() },
+        ));
+    }
+    let expected = [(Pressure::Slow, 4), (Pressure::Stop, 9), (Pressure::Slow, 6), (Pressure::Steady, 2)];
+    assert_eq!(told, expected);
+}
