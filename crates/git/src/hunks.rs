@@ -18,10 +18,23 @@ pub(crate) fn merge_lines(base: &[u8], ours: &[u8], theirs: &[u8]) -> Result<Vec
     }
     let ours = Side::of(base, ours);
     let theirs = Side::of(base, theirs);
-    if touching(&ours.reach(), &theirs.reach()) {
+    // Reaches of one side may overlap each other, so both lists are taken as unions first.
+    if touching(&united(&ours.reach()), &united(&theirs.reach())) {
         return Err("both sides changed the same or neighbouring lines");
     }
     Ok(interleave(base, &ours, &theirs))
+}
+
+/// For each hunk of one edit the lines of the base between which it can lie, united and in order; or why
+/// only git can merge it with another.
+pub(crate) fn reach(base: &[u8], text: &[u8]) -> Result<Vec<Range<u32>>, &'static str> {
+    if base.len() > MAX_BLOB || text.len() > MAX_BLOB {
+        return Err("a large file changed on both sides");
+    }
+    if base.contains(&0) || text.contains(&0) {
+        return Err("a binary file changed on both sides");
+    }
+    Ok(united(&Side::of(base, text).reach()))
 }
 
 struct Side<'a> {
@@ -70,10 +83,8 @@ fn slide_down(lines: &[Token], hunk: &Range<u32>) -> u32 {
     u32::try_from(pairs.take_while(|(below, first)| below == first).count()).unwrap_or(u32::MAX)
 }
 
-/// Touching counts: git takes changes of neighbouring lines for a conflict.
-fn touching(ours: &[Range<u32>], theirs: &[Range<u32>]) -> bool {
-    // Reaches of one side may overlap each other, so both lists are taken as unions first.
-    let (ours, theirs) = (united(ours), united(theirs));
+/// Whether two united lists meet. Touching counts: git takes changes of neighbouring lines for a conflict.
+pub(crate) fn touching(ours: &[Range<u32>], theirs: &[Range<u32>]) -> bool {
     let (mut i, mut j) = (0, 0);
     while let (Some(a), Some(b)) = (ours.get(i), theirs.get(j)) {
         if a.start <= b.end && b.start <= a.end {

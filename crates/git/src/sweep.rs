@@ -12,6 +12,8 @@ const MAX_DEPTH: usize = 64;
 pub(crate) fn sweep(mirror: &Path) {
     remove_locks(mirror, 0);
     remove_locks(&mirror.join("refs"), MAX_DEPTH);
+    // Where merges were weighed, see `matrix`.
+    drop(fs::remove_dir_all(mirror.join("yardmaster").join("weighed")));
     let pack = mirror.join("objects").join("pack");
     for entry in fs::read_dir(&pack).into_iter().flatten().flatten() {
         let is_old = entry

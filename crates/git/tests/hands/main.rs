@@ -6,6 +6,7 @@ mod guard;
 mod http;
 mod land;
 mod look;
+mod matrix;
 mod pin;
 mod random_merges;
 mod remote;

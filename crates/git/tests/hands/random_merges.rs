@@ -13,22 +13,22 @@ use crate::remote::spec;
 
 const CASES: usize = 1_200;
 
-struct Random(u64);
+pub(crate) struct Random(pub(crate) u64);
 
 impl Random {
-    fn below(&mut self, limit: usize) -> usize {
+    pub(crate) fn below(&mut self, limit: usize) -> usize {
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 7;
         self.0 ^= self.0 << 17;
         usize::try_from((self.0 >> 11) % limit as u64).expect("small")
     }
 
-    fn chance(&mut self, percent: usize) -> bool {
+    pub(crate) fn chance(&mut self, percent: usize) -> bool {
         self.below(100) < percent
     }
 }
 
-type Files = BTreeMap<String, (Vec<u8>, bool)>;
+pub(crate) type Files = BTreeMap<String, (Vec<u8>, bool)>;
 
 const DIRS: [&str; 6] = ["", "api/", "api/v1/", "web/", "web/ui/", "docs/"];
 
@@ -57,7 +57,7 @@ fn path(random: &mut Random) -> String {
     format!("{}f{}.txt", DIRS[random.below(DIRS.len())], random.below(6))
 }
 
-fn tree_of_files(random: &mut Random) -> Files {
+pub(crate) fn tree_of_files(random: &mut Random) -> Files {
     (0..4 + random.below(14)).map(|_| (path(random), (text(random), random.chance(5)))).collect()
 }
 
@@ -101,7 +101,7 @@ fn rename_directory(random: &mut Random, files: &mut Files) {
     }
 }
 
-fn change(random: &mut Random, files: &mut Files) {
+pub(crate) fn change(random: &mut Random, files: &mut Files) {
     let Some(path_there) = some_path(random, files) else { return };
     match random.below(20) {
         0 => drop(files.remove(&path_there)),
@@ -122,7 +122,7 @@ fn change(random: &mut Random, files: &mut Files) {
 }
 
 /// A file may not stand where a directory is.
-fn commit(repo: &Repository, files: &Files, parents: &[Oid]) -> Oid {
+pub(crate) fn commit(repo: &Repository, files: &Files, parents: &[Oid]) -> Oid {
     let empty = repo.treebuilder(None).and_then(|b| b.write()).expect("a tree");
     let mut update = git2::build::TreeUpdateBuilder::new();
     for (path, (text, executable)) in files {
@@ -154,7 +154,7 @@ fn three_commits(repo: &Repository, random: &mut Random) -> (Oid, Oid) {
 }
 
 /// Git's answer for every pair: the tree, or none for a conflict.
-fn by_git(mirror: &Mirror, pairs: &[(Oid, Oid)]) -> Vec<Option<String>> {
+pub(crate) fn by_git(mirror: &Mirror, pairs: &[(Oid, Oid)]) -> Vec<Option<String>> {
     let mut git = Command::new("git")
         .args(["merge-tree", "--write-tree", "--stdin", "-z", "--no-messages", "--name-only"])
         .env("GIT_CONFIG_GLOBAL", "/dev/null")

@@ -1,0 +1,101 @@
+use std::fs;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use git2::Oid;
+
+use super::meet::{MAX_PATHS, told};
+use crate::GitError;
+use crate::git::Git;
+use crate::mirror::Mirror;
+
+/// The most pairs that one process is asked about: its output is bounded.
+const BATCH: usize = 500;
+static ROOMS: AtomicU64 = AtomicU64::new(0);
+
+/// A merge that only git can judge.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Question {
+    pub(super) ours: Oid,
+    pub(super) theirs: Oid,
+    /// Git has to be told that the attributes are in the tree of `ours`.
+    pub(super) attributes: bool,
+}
+
+/// The paths in conflict, or none for a clean merge.
+pub(super) type Answer = Option<Vec<String>>;
+
+/// Asks git about many merges, few processes for all of them. What it writes goes to a room of its own and
+/// is thrown away.
+pub(super) fn ask(mirror: &Mirror, questions: &[Question]) -> Result<Vec<Answer>, GitError> {
+    if questions.is_empty() {
+        return Ok(Vec::new());
+    }
+    let room = Room::open(mirror)?;
+    let git = Git {
+        variables: vec![("GIT_OBJECT_DIRECTORY", room.0.clone())],
+        synced: false,
+        ..mirror.git.clone()
+    };
+    // One process for all pairs that need no attributes, and one for each tree that has them.
+    let mut order: Vec<usize> = (0..questions.len()).collect();
+    let group = |q: &Question| q.attributes.then_some(q.ours);
+    order.sort_by_key(|i| group(&questions[*i]));
+    let mut answers: Vec<Answer> = vec![None; questions.len()];
+    for batch in order.chunk_by(|a, b| group(&questions[*a]) == group(&questions[*b])) {
+        for batch in batch.chunks(BATCH) {
+            let pairs: Vec<&Question> = batch.iter().map(|i| &questions[*i]).collect();
+            for (i, answer) in batch.iter().zip(one_process(&git, &pairs)?) {
+                answers[*i] = answer;
+            }
+        }
+    }
+    Ok(answers)
+}
+
+fn one_process(git: &Git, questions: &[&Question]) -> Result<Vec<Answer>, GitError> {
+    let source = questions.first().filter(|q| q.attributes).map(|q| format!("--attr-source={}", q.ours));
+    let mut args: Vec<&str> = source.as_deref().into_iter().collect();
+    args.extend(["merge-tree", "--write-tree", "--stdin", "-z", "--no-messages", "--name-only"]);
+    let input: String = questions.iter().map(|q| format!("{} {}\n", q.ours, q.theirs)).collect();
+    // All input is written while output is read: older versions of git buffer their answers.
+    let done = git.local(&args, Some(input.into_bytes()))?;
+    if !done.status.is_some_and(|s| s.success()) || done.cut {
+        return Err(git.failed(&args, &done));
+    }
+    let mut fields = done.stdout.split(|b| *b == 0);
+    let mut answers = Vec::with_capacity(questions.len());
+    for _ in questions {
+        let (Some(clean), Some(_tree)) = (fields.next(), fields.next()) else {
+            return Err(GitError::Command { command: "merge-tree".into(), why: "too few answers".into() });
+        };
+        let names: Vec<&[u8]> = fields.by_ref().take_while(|f| !f.is_empty()).collect();
+        answers.push((clean != b"1").then(|| names.into_iter().take(MAX_PATHS).map(told).collect()));
+    }
+    Ok(answers)
+}
+
+/// A place for objects that nobody needs afterwards; it borrows those of the mirror.
+struct Room(PathBuf);
+
+impl Room {
+    fn open(mirror: &Mirror) -> Result<Room, GitError> {
+        let number = ROOMS.fetch_add(1, Ordering::Relaxed);
+        let name = format!("{}-{number}", std::process::id());
+        let dir = mirror.path().join("yardmaster").join("weighed").join(name);
+        let info = dir.join("info");
+        fs::create_dir_all(&info).map_err(GitError::io(&info))?;
+        let room = Room(dir);
+        let borrowed = format!("{}\n", mirror.path().join("objects").display());
+        fs::write(info.join("alternates"), borrowed).map_err(GitError::io(&info))?;
+        Ok(room)
+    }
+}
+
+impl Drop for Room {
+    fn drop(&mut self) {
+        if let Err(error) = fs::remove_dir_all(&self.0) {
+            tracing::debug!(dir = %self.0.display(), %error, "objects that nobody needs were left behind");
+        }
+    }
+}

@@ -1,0 +1,125 @@
+use std::ops::Range;
+use std::sync::Arc;
+
+use git2::{Odb, Oid};
+
+use super::recent::Recent;
+use crate::GitError;
+use crate::attributes::MergeRules;
+use crate::hunks::{MAX_BLOB, reach};
+use crate::objects::{TREE, parse_tree};
+
+/// Parsed trees that are kept, in bytes.
+const TREES: usize = 24 * 1024 * 1024;
+/// Hunks that are kept, in bytes.
+const HUNKS: usize = 8 * 1024 * 1024;
+/// Files of attributes that are kept.
+const RULES: usize = 256;
+
+/// One side's line of a tree, without its name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Slot {
+    pub(super) mode: u32,
+    pub(super) id: Oid,
+}
+
+impl Slot {
+    pub(super) fn is_tree(self) -> bool {
+        self.mode == TREE
+    }
+
+    /// A file whose content can be merged line by line.
+    pub(super) fn is_regular(self) -> bool {
+        matches!(self.mode, 0o100_644 | 0o100_755)
+    }
+}
+
+/// A tree's lines by plain name.
+#[derive(Debug, Default)]
+pub(super) struct Listing(Vec<(Box<[u8]>, Slot)>);
+
+impl Listing {
+    pub(super) fn lines(&self) -> &[(Box<[u8]>, Slot)] {
+        &self.0
+    }
+
+    pub(super) fn get(&self, name: &[u8]) -> Option<Slot> {
+        let found = self.0.binary_search_by(|(other, _)| other.as_ref().cmp(name)).ok()?;
+        self.0.get(found).map(|(_, slot)| *slot)
+    }
+
+    fn weight(&self) -> usize {
+        self.0.iter().map(|(name, _)| name.len() + 64).sum::<usize>() + 64
+    }
+}
+
+/// The lines of the old text between which each hunk can lie; or why only git can say.
+pub(super) type Hunks = Arc<Result<Vec<Range<u32>>, &'static str>>;
+
+fn hunks_weight(hunks: &Hunks) -> usize {
+    hunks.as_ref().as_ref().map_or(0, |ranges| ranges.len() * 8) + 96
+}
+
+/// What was read from the object database lately; nothing in it can become wrong.
+pub(super) struct Store {
+    trees: Recent<Oid, Arc<Listing>>,
+    hunks: Recent<(Oid, Oid), Hunks>,
+    rules: Recent<Oid, Arc<MergeRules>>,
+}
+
+impl Store {
+    pub(super) fn new() -> Store {
+        Store { trees: Recent::new(TREES), hunks: Recent::new(HUNKS), rules: Recent::new(RULES) }
+    }
+
+    /// The lines of a tree; of none, none.
+    pub(super) fn listing(&mut self, odb: &Odb<'_>, tree: Option<Oid>) -> Result<Arc<Listing>, GitError> {
+        let Some(tree) = tree else { return Ok(Arc::default()) };
+        if let Some(known) = self.trees.get(tree, |l| l.weight()) {
+            return Ok(known);
+        }
+        let object = odb.read(tree)?;
+        let mut lines: Vec<(Box<[u8]>, Slot)> = parse_tree(object.data())?
+            .into_iter()
+            .map(|e| (Box::from(e.name), Slot { mode: e.mode, id: e.id }))
+            .collect();
+        lines.sort_by(|a, b| a.0.cmp(&b.0));
+        let listing = Arc::new(Listing(lines));
+        self.trees.put(tree, Arc::clone(&listing), listing.weight());
+        Ok(listing)
+    }
+
+    /// Where one text was changed into another.
+    pub(super) fn hunks(&mut self, odb: &Odb<'_>, old: Oid, new: Oid) -> Result<Hunks, GitError> {
+        if let Some(known) = self.hunks.get((old, new), hunks_weight) {
+            return Ok(known);
+        }
+        let mut large = false;
+        for id in [old, new] {
+            large |= odb.read_header(id)?.0 > MAX_BLOB;
+        }
+        let hunks: Hunks = Arc::new(if large {
+            Err("a large file changed on both sides")
+        } else {
+            reach(odb.read(old)?.data(), odb.read(new)?.data())
+        });
+        self.hunks.put((old, new), Arc::clone(&hunks), hunks_weight(&hunks));
+        Ok(hunks)
+    }
+
+    /// What the `.gitattributes` of one directory say about merging.
+    pub(super) fn rules(
+        &mut self,
+        odb: &Odb<'_>,
+        tree: Option<Oid>,
+    ) -> Result<Option<Arc<MergeRules>>, GitError> {
+        let slot = self.listing(odb, tree)?.get(b".gitattributes");
+        let Some(slot) = slot.filter(|slot| slot.is_regular()) else { return Ok(None) };
+        if let Some(known) = self.rules.get(slot.id, |_| 1) {
+            return Ok(Some(known));
+        }
+        let rules = Arc::new(MergeRules::parse(odb.read(slot.id)?.data()));
+        self.rules.put(slot.id, Arc::clone(&rules), 1);
+        Ok(Some(rules))
+    }
+}
