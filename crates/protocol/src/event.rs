@@ -184,12 +184,18 @@ impl EventBody {
 }
 
 /// Claims that git's own diff does not bear out. Lists are cut at 50.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Mismatch {
     /// Changed, but not declared.
     pub undeclared: Vec<String>,
     /// Declared, but not changed.
     pub unchanged: Vec<String>,
+    /// Systems that are touched, but were not declared.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub undeclared_systems: Vec<String>,
+    /// Systems that were declared, but are not touched.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub untouched_systems: Vec<String>,
 }
 
 /// One thing that a request waits for.

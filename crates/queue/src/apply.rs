@@ -161,7 +161,11 @@ impl Queue {
         if let Some(target) = self.target_of(id) {
             self.progress(&target, at);
         }
-        self.live.get_mut(&id)?.blockers = blockers.to_vec();
+        let request = self.live.get_mut(&id)?;
+        request.blockers = blockers.to_vec();
+        if request.is_told_held() {
+            self.index.attended.insert(id);
+        }
         if blockers.is_empty() {
             return None;
         }
@@ -203,10 +207,28 @@ impl Queue {
             files: files.clone(),
         });
         self.taken.insert(request.intake);
-        let declared_mismatch = mismatch(request.announcement.files_changed.as_deref(), files);
         self.index_live(id);
+        let declared_mismatch = self.mismatch(id, files);
         let (position, pressure, pending) = (*position, self.pressure, self.pending_told());
         self.caused(id, at, EventBody::MergeQueued { position, declared_mismatch, pressure, pending })
+    }
+
+    fn mismatch(&self, id: RequestId, files: &[String]) -> Option<Mismatch> {
+        let request = self.live.get(&id)?;
+        let real: BTreeSet<&String> = files.iter().collect();
+        let declared: Option<BTreeSet<&String>> =
+            request.announcement.files_changed.as_ref().map(|d| d.iter().collect());
+        let (untouched_systems, undeclared_systems) = self.system_mismatch(request, files);
+        let shown = |paths: &mut dyn Iterator<Item = &String>| -> Vec<String> {
+            paths.take(MISMATCH_SHOWN).cloned().collect()
+        };
+        let found = Mismatch {
+            undeclared: declared.iter().flat_map(|d| shown(&mut real.difference(d).copied())).collect(),
+            unchanged: declared.iter().flat_map(|d| shown(&mut d.difference(&real).copied())).collect(),
+            undeclared_systems: shown(&mut undeclared_systems.iter()),
+            untouched_systems: shown(&mut untouched_systems.iter()),
+        };
+        (found != Mismatch::default()).then_some(found)
     }
 
     fn target_seen(&mut self, at: Millis, fact: &Fact) -> Option<Caused> {
@@ -216,6 +238,7 @@ impl Queue {
         let from = target.tip.replace(*tip);
         target.tree = Some(*tree);
         target.project.clone_from(project);
+        self.index_rules(name);
         match (movement, project) {
             (Movement::Rewound | Movement::Diverged, _) => {
                 let from = from.map(|c| c.short()).unwrap_or_default();
@@ -425,14 +448,4 @@ impl Caused {
     pub(crate) fn at(self, index: u32) -> Projected {
         Projected { index, event: self.event, traceparent: self.traceparent }
     }
-}
-
-fn mismatch(declared: Option<&[String]>, real: &[String]) -> Option<Mismatch> {
-    let declared: BTreeSet<&String> = declared?.iter().collect();
-    let real: BTreeSet<&String> = real.iter().collect();
-    let listed = |left: &BTreeSet<&String>, right: &BTreeSet<&String>| -> Vec<String> {
-        left.difference(right).take(MISMATCH_SHOWN).map(|p| (*p).clone()).collect()
-    };
-    let found = Mismatch { undeclared: listed(&real, &declared), unchanged: listed(&declared, &real) };
-    (found != Mismatch { undeclared: Vec::new(), unchanged: Vec::new() }).then_some(found)
 }

@@ -144,9 +144,11 @@ impl Act<'_> {
         let closed = self.is_closed(name);
         let blockers = if closed { self.queue.red_tip_blockers(name, self.policy) } else { Vec::new() };
         let was_closed = |r: &Request| r.blockers.iter().any(|b| b.kind == BlockerKind::TargetRed);
+        let index = &self.queue.index;
+        let is_told_elsewhere = |id: &RequestId| index.dependents.contains(id) || index.attended.contains(id);
         let waiting = self.queue.live.iter().filter(|(_, r)| r.is_waiting() && r.target == *name);
         waiting
-            .filter(|(id, r)| closed || (was_closed(r) && !self.queue.index.dependents.contains(id)))
+            .filter(|(id, r)| closed || (was_closed(r) && !is_told_elsewhere(id)))
             .map(|(id, _)| (*id, blockers.clone()))
             .collect()
     }

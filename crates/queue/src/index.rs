@@ -2,6 +2,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use yardmaster_protocol::{AgentName, BranchName, IntakeSeq, RequestId};
 
+use crate::rules::{Mark, Rules};
 use crate::state::{Ended, Phase, Queue, Request};
 
 /// Found again from the rest; never written down.
@@ -23,11 +24,19 @@ pub(crate) struct Index {
     pub(crate) landed_names: BTreeMap<String, RequestId>,
     /// Branches with more than one request in custody.
     pub(crate) crowded: BTreeSet<(BranchName, BranchName)>,
+    /// What the projects of the targets say about paths.
+    pub(crate) rules: BTreeMap<BranchName, Rules>,
+    /// What that means for live requests in custody, where it means anything.
+    pub(crate) marks: BTreeMap<RequestId, Mark>,
+    /// Live requests that may be held, or were: whoever is not among them is not.
+    pub(crate) attended: BTreeSet<RequestId>,
 }
 
 impl Queue {
     pub(crate) fn build_index(&mut self) {
         self.index = Index::default();
+        let names: Vec<BranchName> = self.targets.keys().cloned().collect();
+        names.iter().for_each(|name| self.index_rules(name));
         let live: Vec<RequestId> = self.live.keys().copied().collect();
         for id in live {
             self.index_live(id);
@@ -64,6 +73,10 @@ impl Queue {
                 }
             }
         }
+        if request.is_told_held() {
+            self.index.attended.insert(id);
+        }
+        self.index_mark(id);
     }
 
     pub(crate) fn unindex_live(&mut self, id: RequestId, request: &Request) {
@@ -93,6 +106,8 @@ impl Queue {
             }
         }
         self.index.dependents.remove(&id);
+        self.index.attended.remove(&id);
+        self.index.marks.remove(&id);
         self.index.arriving.remove(&request.intake);
     }
 

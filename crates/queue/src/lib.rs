@@ -14,6 +14,8 @@ mod order;
 mod plan;
 mod policy;
 mod pressure;
+mod rules;
+mod scope;
 mod settle;
 mod state;
 mod step;

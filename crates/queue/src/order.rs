@@ -11,7 +11,7 @@ pub(crate) type Rank = (i64, ChangeSize, Millis, RequestId);
 impl Queue {
     /// The rank of a request in custody.
     pub(crate) fn rank(&self, id: RequestId, request: &Request, policy: &Policy) -> Rank {
-        let class = i64::from(request.announcement.class().0);
+        let class = self.class(id, request);
         let aged = self.now.since(request.arrived).checked_div(policy.ageing_ms).unwrap_or(0);
         let size = request.custody().map(|c| c.size).unwrap_or_default();
         (class - i64::try_from(aged).unwrap_or(i64::MAX / 2), size, request.published, id)
@@ -25,13 +25,15 @@ impl Queue {
             .iter()
             .filter(|(_, r)| r.is_waiting() && r.target == *name)
             .map(|(id, r)| (self.rank(*id, r, policy), *id))
+            .filter(|(_, id)| !self.is_held(*id, policy))
             .filter(|(_, id)| !self.index.dependents.contains(id) || self.needs_are_met(*id, stack))
             .min_by_key(|(rank, _)| *rank)
             .map(|(_, id)| id)
     }
 
     /// Every request for `name` in the order in which it would land if nothing changed: the stack,
-    /// then the rest by rank with dependencies first, then what waits for something unknown.
+    /// then the rest by rank with dependencies first, then what waits for something unknown, then what
+    /// may take no part.
     pub(crate) fn landing_order(&self, name: &BranchName, policy: &Policy) -> Vec<RequestId> {
         let mut order = self.targets.get(name).map(|t| t.stack.clone()).unwrap_or_default();
         let mut waiting: Vec<(Rank, RequestId)> = self
@@ -41,8 +43,12 @@ impl Queue {
             .map(|(id, r)| (self.rank(*id, r, policy), *id))
             .collect();
         waiting.sort_by_key(|(rank, _)| Reverse(*rank));
-        let mut held: Vec<RequestId> = Vec::new();
+        let (mut held, mut barred): (Vec<RequestId>, Vec<RequestId>) = Default::default();
         while let Some((_, id)) = waiting.pop() {
+            if self.is_held(id, policy) {
+                barred.push(id);
+                continue;
+            }
             if self.index.dependents.contains(&id) && !self.needs_are_met(id, &order) {
                 held.push(id);
                 continue;
@@ -53,6 +59,7 @@ impl Queue {
             }
         }
         order.extend(held);
+        order.extend(barred);
         order
     }
 

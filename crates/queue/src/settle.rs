@@ -155,6 +155,7 @@ impl Act<'_> {
                 | Standing::Red { .. }
                 | Standing::GivenUp { .. }
                 | Standing::Without(_)
+                | Standing::Held
                 | Standing::Excused => return None,
             };
             Some((place.request, failure))
@@ -293,6 +294,15 @@ impl Act<'_> {
         self.emit(Fact::Testing { request, run, candidate, tree, base, behind, attempt, gate });
     }
 
+    /// What one waits for that has no place yet, besides its turn.
+    fn blockers_of_waiting(&self, request: RequestId, tangled: &BTreeSet<RequestId>) -> Vec<Blocker> {
+        let mut blockers = self.queue.held(request, self.policy);
+        if self.queue.index.dependents.contains(&request) {
+            blockers.extend(self.queue.blockers_of_dependent(request, tangled));
+        }
+        blockers
+    }
+
     /// Publishes what has changed in what requests wait for.
     fn explain_waits(&mut self) {
         let mut changed: Vec<(RequestId, Vec<Blocker>)> = Vec::new();
@@ -309,17 +319,12 @@ impl Act<'_> {
             }
             changed.extend(self.waits_for_the_tip(&name));
         }
-        let waiting = self
-            .queue
-            .index
-            .dependents
-            .iter()
-            .filter(|r| self.queue.live.get(r).is_some_and(|r| r.is_waiting()));
         let told: BTreeSet<RequestId> = changed.iter().map(|(r, _)| *r).collect();
-        let waiting = waiting.filter(|r| !told.contains(r));
-        let dependents: Vec<_> =
-            waiting.map(|r| (*r, self.queue.blockers_of_dependent(*r, &tangled))).collect();
-        changed.extend(dependents);
+        let (dependents, attended) = (&self.queue.index.dependents, &self.queue.index.attended);
+        let is_waiting = |r: &&RequestId| self.queue.live.get(r).is_some_and(|r| r.is_waiting());
+        let waiting = dependents.union(attended).filter(is_waiting).filter(|r| !told.contains(r));
+        let waiting: Vec<_> = waiting.map(|r| (*r, self.blockers_of_waiting(*r, &tangled))).collect();
+        changed.extend(waiting);
         for (request, mut blockers) in changed {
             blockers.truncate(MAX_BLOCKERS);
             if self.queue.live.get(&request).is_some_and(|r| r.blockers != blockers) {
@@ -341,6 +346,7 @@ impl Walk {
             | Standing::Red { .. }
             | Standing::GivenUp { .. }
             | Standing::Without(_)
+            | Standing::Held
             | Standing::Excused => false,
         })
     }
@@ -365,6 +371,7 @@ impl Queue {
         match &place.standing {
             Standing::Excused => self.red_tip_blockers(name, policy),
             Standing::Without(_) => self.blockers_of_dependent(place.request, tangled),
+            Standing::Held => self.held(place.request, policy),
             _ if place.is_settled() => Vec::new(),
             Standing::Conflict => self.conflict_blockers(name, place),
             Standing::Red { .. } | Standing::GivenUp { .. } => self.suspicion_blockers(place),

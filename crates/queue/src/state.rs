@@ -2,8 +2,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 use yardmaster_protocol::{
-    Announcement, Assembly, Blocker, BranchName, ChangeSize, CommitId, Failure, Gate, GateId, IntakeSeq,
-    Landing, Millis, Pressure, Project, RequestId, RunId, RunOutcome, TreeId,
+    Announcement, Assembly, Blocker, BlockerKind, BranchName, ChangeSize, CommitId, Failure, Gate, GateId,
+    IntakeSeq, Landing, Millis, Pressure, Project, RequestId, RunId, RunOutcome, TreeId,
 };
 
 use crate::freeze::Frozen;
@@ -89,6 +89,11 @@ impl Request {
 
     pub(crate) fn head(&self) -> Option<CommitId> {
         self.custody().map(|c| c.head).or(self.announcement.commit)
+    }
+
+    /// It was told that it may take no part.
+    pub(crate) fn is_told_held(&self) -> bool {
+        self.blockers.iter().any(|b| matches!(b.kind, BlockerKind::Scope | BlockerKind::Review))
     }
 
     pub(crate) fn is_waiting(&self) -> bool {

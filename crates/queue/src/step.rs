@@ -295,7 +295,7 @@ impl<'a> Act<'a> {
 
     fn pin(&mut self, request: RequestId, custody: Custody, contained: bool) {
         let Some(live) = self.queue.live.get(&request) else { return };
-        let (class, target) = (i64::from(live.announcement.class().0), live.target.clone());
+        let (class, target) = (self.queue.class_of_new(live, &custody), live.target.clone());
         let rank = (class, custody.size, live.published, request);
         let position = self.take_position(rank, &target);
         let Custody { head, merge_base, size, files } = custody;

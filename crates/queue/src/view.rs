@@ -148,6 +148,7 @@ impl Queue {
                 ("blocked", format!("red on top of `{}`, which is tested by itself now", live.target))
             }
             Standing::Red { .. } | Standing::GivenUp { .. } => ("blocked", format!("red on top of {ahead}")),
+            Standing::Held => ("blocked", "it may not land".to_owned()),
             Standing::Excused => ("blocked", format!("`{}` itself is red", live.target)),
             Standing::Without(other) => ("blocked", format!("depends on {other}")),
         }

@@ -41,6 +41,8 @@ pub(crate) enum Standing {
     GivenUp { tree: TreeId },
     /// What it depends on is not beneath it any more.
     Without(Missing),
+    /// It may take no part.
+    Held,
     /// The tip itself is red, and nothing shows that this one is at fault.
     Excused,
 }
@@ -54,13 +56,14 @@ impl Place {
             | Standing::Red { .. }
             | Standing::GivenUp { .. }
             | Standing::Without(_)
+            | Standing::Held
             | Standing::Excused => false,
         }
     }
 
-    /// It waits for what it depends on or for a better tip, and nobody waits for it to be decided.
+    /// It waits for what it depends on, for a right or for a better tip, and nobody waits for it to be decided.
     pub(crate) fn is_apart(&self) -> bool {
-        matches!(self.standing, Standing::Without(_) | Standing::Excused)
+        matches!(self.standing, Standing::Without(_) | Standing::Held | Standing::Excused)
     }
 
     /// Nothing undecided is beneath it: what it shows is its own.
@@ -84,6 +87,7 @@ impl Queue {
             let below = target.stack.get(..i).unwrap_or_default();
             let standing = match self.missing(request, below, &behind) {
                 Some(other) => Standing::Without(other),
+                None if self.is_held(request, policy) => Standing::Held,
                 None if closed => Standing::Excused,
                 None if !known => Standing::Unassembled,
                 None => standing(target, base, request, &gate_id, no_gate, policy),
@@ -107,6 +111,7 @@ impl Queue {
                 | Standing::Red { .. }
                 | Standing::GivenUp { .. }
                 | Standing::Without(_)
+                | Standing::Held
                 | Standing::Excused => {}
             }
             places.push(place);

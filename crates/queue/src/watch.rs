@@ -135,7 +135,7 @@ impl Queue {
                 None => format!("{called} is red, and nobody says why"),
             },
             Standing::GivenUp { .. } => format!("runs of {called} were lost"),
-            Standing::Without(_) | Standing::Excused => format!("{called} waits"),
+            Standing::Without(_) | Standing::Held | Standing::Excused => format!("{called} waits"),
         }
     }
 

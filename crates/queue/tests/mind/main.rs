@@ -4,5 +4,6 @@
 
 mod failures;
 mod rules;
+mod scope;
 mod support;
 mod words;

@@ -8,24 +8,11 @@ use yardmaster_protocol::{
 use yardmaster_queue::{BaseRed, GateRule, Input, Order, Policy, Queue, Step};
 
 use crate::support::{
-    announce, commit, end, failed, main_branch, merged, one, pin, policy, queue, red, runs,
+    announce, commit, end, failed, main_branch, merged, one, pin, policy, queue, red, runs, see,
 };
 
 fn tip_run(queue: &Queue, policy: &Policy) -> Option<RunId> {
     runs(queue, policy).into_iter().find(|(request, _)| request.is_none()).map(|(_, run)| run)
-}
-
-fn see(queue: &mut Queue, policy: &Policy, n: u8, project: Result<Project, String>) -> Step {
-    let known = queue.tip(&main_branch());
-    let sighting = Sighting {
-        tip: commit(n),
-        tree: TreeId(commit(n).0),
-        movement: Movement::Forward,
-        contains: Vec::new(),
-        project_file: None,
-        lost: Vec::new(),
-    };
-    queue.step(Millis(20), policy, Input::Seen { target: main_branch(), known, sighting, project })
 }
 
 fn tokens(step: &Step) -> Vec<&'static str> {

@@ -137,3 +137,17 @@ pub(crate) fn stack_of_six(policy: &Policy) -> Queue {
     queue.step(Millis(9), policy, Input::Assembled { target: main_branch(), merges });
     queue
 }
+
+/// The tip is seen to be commit `n`, with what the project file says there.
+pub(crate) fn see(queue: &mut Queue, policy: &Policy, n: u8, project: Result<Project, String>) -> Step {
+    let known = queue.tip(&main_branch());
+    let sighting = Sighting {
+        tip: commit(n),
+        tree: TreeId(commit(n).0),
+        movement: Movement::Forward,
+        contains: Vec::new(),
+        project_file: None,
+        lost: Vec::new(),
+    };
+    queue.step(Millis(20), policy, Input::Seen { target: main_branch(), known, sighting, project })
+}
