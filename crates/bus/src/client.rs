@@ -8,9 +8,9 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use yardmaster_protocol::{
-    AgentName, ErrorBody, ErrorReply, Event, FreezeReply, FreezeRequest, IntakeSeq, LogReply, LogRequest,
-    Millis, QueueReply, RequestView, STREAM_RELEASES, ServiceErrorCode, StatusReply, SubmitReply,
-    WithdrawReply, WithdrawRequest, announce_subject, service_subject,
+    AgentName, ErrorBody, ErrorReply, Event, ExplainRequest, Explanation, FreezeReply, FreezeRequest,
+    IntakeSeq, LogReply, LogRequest, Millis, QueueReply, RequestView, STREAM_RELEASES, ServiceErrorCode,
+    StatusReply, SubmitReply, WithdrawReply, WithdrawRequest, announce_subject, service_subject,
 };
 
 use crate::BusError;
@@ -20,6 +20,8 @@ use crate::retry::{Fault, PATIENCE, until};
 
 /// How long a call waits that only looks.
 const LOOK: Duration = Duration::from_secs(5);
+/// How long a call waits that is worked out on copies of the queue, one after the other.
+const WORKED_OUT: Duration = Duration::from_secs(20);
 /// How long a call waits that changes something: the branch has to be fetched.
 const ACT: Duration = Duration::from_secs(60);
 /// For `EventStream::next`: a day without the server is for ever.
@@ -83,6 +85,14 @@ impl Client {
     /// See [`Client::call`].
     pub async fn queue(&self) -> Result<QueueReply, ErrorBody> {
         self.typed("queue", &json!({}), LOOK).await
+    }
+
+    /// `explain` of a request, by its id, branch or requirement.
+    ///
+    /// # Errors
+    /// See [`Client::call`].
+    pub async fn explain(&self, what: &ExplainRequest) -> Result<Explanation, ErrorBody> {
+        self.typed("explain", what, WORKED_OUT).await
     }
 
     /// `withdraw`.

@@ -1,7 +1,7 @@
 use clap::{Parser, Subcommand};
 
 use crate::commands::{
-    completions, demo, freeze, healthcheck, logs, queue, serve, status, submit, wait, withdraw,
+    completions, demo, explain, freeze, healthcheck, logs, queue, serve, status, submit, wait, withdraw,
 };
 
 const AFTER: &str = "\
@@ -41,6 +41,8 @@ pub(crate) enum Command {
     Wait(wait::Args),
     /// How the daemon is, or how a request is.
     Status(status::Args),
+    /// Why a request has not landed, what helps, and when it is likely to.
+    Explain(explain::Args),
     /// What lands next, and what has ended.
     Queue(queue::Args),
     /// Take a request back.
@@ -83,6 +85,7 @@ mod tests {
             "yardmaster --json wait r12 --timeout 90s",
             "yardmaster wait roy/x --nats-url nats://h:1 --token t",
             "yardmaster status",
+            "yardmaster explain roy/x --json",
             "yardmaster queue --watch --no-color",
             "yardmaster withdraw r12 --by roy",
             "yardmaster freeze --why release --by roy",

@@ -2,8 +2,8 @@ use std::collections::BTreeMap;
 
 use tokio::sync::oneshot;
 use yardmaster_protocol::{
-    BranchName, ErrorBody, Fact, FreezeReply, FreezeRequest, IntakeSeq, QueueReply, RefusalCode, RequestId,
-    RequestView, RunId, ServiceErrorCode, StatusReply, SubmitReply, WithdrawReply,
+    BranchName, ErrorBody, Explanation, Fact, FreezeReply, FreezeRequest, IntakeSeq, QueueReply, RefusalCode,
+    RequestId, RequestView, RunId, ServiceErrorCode, StatusReply, SubmitReply, WithdrawReply,
 };
 use yardmaster_queue::{Input, Policy, Queue};
 
@@ -17,6 +17,8 @@ pub(crate) enum Question {
     Queue(Reply<QueueReply>),
     Status(Reply<StatusReply>),
     Request(String, Reply<RequestView>),
+    /// Why a request has not landed.
+    Explain(String, Reply<Explanation>),
     Withdraw {
         what: String,
         by: String,
@@ -57,6 +59,7 @@ pub(crate) fn answer(
         Question::Queue(reply) => drop(reply.send(Ok(queue.overview(clock::now(), policy)))),
         Question::Status(reply) => drop(reply.send(Ok(status()))),
         Question::Request(what, reply) => drop(reply.send(view(queue, policy, &what))),
+        Question::Explain(what, reply) => explain(queue, policy, what, reply),
         Question::Run(what, reply) => {
             let run = view(queue, policy, &what).and_then(|view| {
                 view.run.ok_or_else(|| ErrorBody {
@@ -78,6 +81,16 @@ pub(crate) fn answer(
 fn view(queue: &Queue, policy: &Policy, what: &str) -> Result<RequestView, ErrorBody> {
     let id = queue.find(what).ok_or_else(|| not_found(what))?;
     queue.request(id, clock::now(), policy).ok_or_else(|| not_found(what))
+}
+
+/// On a copy and off the engine's thread: what is tried out takes as long as several decisions.
+fn explain(queue: &Queue, policy: &Policy, what: String, reply: Reply<Explanation>) {
+    let Some(id) = queue.find(&what) else { return drop(reply.send(Err(not_found(&what)))) };
+    let (queue, policy, now) = (queue.clone(), policy.clone(), clock::now());
+    tokio::task::spawn_blocking(move || {
+        let explained = queue.explain(id, now, &policy).ok_or_else(|| not_found(&what));
+        drop(reply.send(explained));
+    });
 }
 
 /// The input that a withdrawal by a person or program becomes, or why it cannot be.

@@ -1,11 +1,14 @@
+use std::sync::Arc;
+
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::task::{JoinHandle, spawn_blocking};
 use yardmaster_bus::{Bus, Client, ServiceCall, ServiceRequests};
 use yardmaster_protocol::{
-    ErrorBody, FreezeRequest, Incoming, LogReply, LogRequest, RunId, ServiceErrorCode, WithdrawRequest,
+    ErrorBody, ExplainRequest, FreezeRequest, Incoming, LogReply, LogRequest, RunId, ServiceErrorCode,
+    WithdrawRequest,
 };
 use yardmaster_runner::LogStore;
 
@@ -15,8 +18,10 @@ use crate::shutdown::Shutdown;
 
 /// What the service answers to.
 pub(crate) const VERBS: &[&str] =
-    &["submit", "status", "queue", "withdraw", "logs", "admin.freeze", "admin.unfreeze"];
+    &["submit", "status", "queue", "explain", "withdraw", "logs", "admin.freeze", "admin.unfreeze"];
 
+/// Explanations that are worked out side by side.
+const EXPLAINED_AT_ONCE: usize = 2;
 const LOG_PIECE: usize = 256 * 1_024;
 
 /// What every call needs.
@@ -25,6 +30,8 @@ struct Desk {
     engine: mpsc::Sender<Happening>,
     client: Client,
     logs: LogStore,
+    /// Each explanation copies the queue.
+    explaining: Arc<Semaphore>,
 }
 
 /// Answers calls until `shutdown`.
@@ -35,7 +42,8 @@ pub(crate) fn start(
     logs: LogStore,
     shutdown: Shutdown,
 ) -> JoinHandle<()> {
-    let desk = Desk { engine, client: bus.client(), logs };
+    let explaining = Arc::new(Semaphore::new(EXPLAINED_AT_ONCE));
+    let desk = Desk { engine, client: bus.client(), logs, explaining };
     tokio::spawn(receive(calls, desk, shutdown))
 }
 
@@ -60,6 +68,11 @@ impl Desk {
             "submit" => self.submit(&call.payload).await,
             "status" => self.status(&call.payload).await,
             "queue" => value(self.ask(Question::Queue).await?),
+            "explain" => {
+                let ExplainRequest { what } = body(&call.payload)?;
+                let _one = self.explaining.acquire().await.map_err(|e| unexpected(e.to_string()))?;
+                value(self.ask(|reply| Question::Explain(what, reply)).await?)
+            }
             "withdraw" => {
                 let WithdrawRequest { what, by } = body(&call.payload)?;
                 value(self.ask(|reply| Question::Withdraw { what, by, reply }).await?)

@@ -2,6 +2,7 @@
 //! subjects and their schemas. It does nothing: no runtime, no git, no NATS.
 
 mod event;
+mod explain;
 mod fact;
 mod gate;
 mod globs;
@@ -20,6 +21,9 @@ mod time;
 pub use event::{
     About, Blame, Blocker, BlockerKind, Cause, Event, EventBody, Evidence, Failure, GateEvidence, Mismatch,
     Notice,
+};
+pub use explain::{
+    Action, ActionKind, Change, Counterfactual, Estimate, ExplainRequest, Explanation, Link, LinkKind,
 };
 pub use fact::{Entry, Fact, Landing, Projected};
 pub use gate::{DEFAULT_STEP_TIMEOUT_MS, Gate, GateError, MAX_STEPS, PROJECT_FILE, Step};

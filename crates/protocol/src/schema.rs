@@ -2,8 +2,9 @@ use schemars::{JsonSchema, Schema, schema_for};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Announcement, ErrorReply, Event, FreezeReply, FreezeRequest, GateJob, LogReply, LogRequest, QueueReply,
-    RequestView, RunReport, StatusReply, SubmitReply, WithdrawReply, WithdrawRequest, Withdrawal,
+    Announcement, ErrorReply, Event, ExplainRequest, Explanation, FreezeReply, FreezeRequest, GateJob,
+    LogReply, LogRequest, QueueReply, RequestView, RunReport, StatusReply, SubmitReply, WithdrawReply,
+    WithdrawRequest, Withdrawal,
 };
 
 /// The message that offers a branch. This is the shape to write; what is read is more forgiving
@@ -50,6 +51,8 @@ pub fn schemas() -> Vec<(&'static str, Schema)> {
         ("queue_reply", schema_for!(QueueReply)),
         ("status_reply", schema_for!(StatusReply)),
         ("request_view", schema_for!(RequestView)),
+        ("explain_request", schema_for!(ExplainRequest)),
+        ("explain_reply", schema_for!(Explanation)),
         ("log_request", schema_for!(LogRequest)),
         ("log_reply", schema_for!(LogReply)),
         ("gate_job", schema_for!(GateJob)),

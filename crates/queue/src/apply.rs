@@ -106,7 +106,7 @@ impl Queue {
             }
             Fact::CandidatesLost { commits } => self.candidates_lost(commits),
             Fact::Testing { request, .. } => return self.testing(*request, at, fact),
-            Fact::BaseTesting { target, .. } => self.base_testing(target, fact),
+            Fact::BaseTesting { target, .. } => self.base_testing(target, at, fact),
             Fact::RunDropped { run } => self.targets.values_mut().for_each(|t| drop(t.runs.remove(run))),
             Fact::RunEnded { run, outcome, ms } => self.run_ended(run, outcome, *ms, at),
             _ => {}
@@ -287,6 +287,7 @@ impl Queue {
                 gate: gate.clone(),
                 gate_id,
                 attempt: *attempt,
+                asked: Some(at),
             },
         );
         self.caused(
@@ -302,7 +303,7 @@ impl Queue {
         )
     }
 
-    fn base_testing(&mut self, name: &BranchName, fact: &Fact) {
+    fn base_testing(&mut self, name: &BranchName, at: Millis, fact: &Fact) {
         let Fact::BaseTesting { run, commit, tree, attempt, gate, .. } = fact else { return };
         let target = self.target(name);
         target.asked += 1;
@@ -316,6 +317,7 @@ impl Queue {
                 gate: gate.clone(),
                 gate_id: gate.id(),
                 attempt: *attempt,
+                asked: Some(at),
             },
         );
     }
@@ -337,6 +339,7 @@ impl Queue {
                     ms,
                     at,
                     lost,
+                    asked: run.asked,
                 },
             );
             while target.verdicts.len() > VERDICTS_KEPT {

@@ -270,7 +270,7 @@ fn merge_target(live: &Request, target: &BranchName) -> Vec<String> {
     ]
 }
 
-fn announce_again(live: &Request) -> String {
+pub(crate) fn announce_again(live: &Request) -> String {
     let a = &live.announcement;
     format!(
         "yardmaster submit {} --agent {} --requirement {}",
@@ -281,7 +281,7 @@ fn announce_again(live: &Request) -> String {
 }
 
 /// A word for a POSIX shell.
-fn quoted(text: &str) -> String {
+pub(crate) fn quoted(text: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "_-./=:@%+,".contains(c);
     if !text.is_empty() && text.chars().all(plain) {
         return text.to_owned();

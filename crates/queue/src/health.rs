@@ -242,6 +242,7 @@ mod tests {
             ms: 1,
             at: Millis(1),
             lost,
+            asked: None,
         }
     }
 

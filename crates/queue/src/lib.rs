@@ -4,6 +4,7 @@
 
 mod apply;
 mod depend;
+mod explain;
 mod failure;
 mod freeze;
 mod health;

@@ -260,6 +260,9 @@ pub(crate) struct Verdict {
     pub(crate) at: Millis,
     /// Runs of this tree that were lost so far.
     pub(crate) lost: u32,
+    /// When the run was asked for; none in older snapshots.
+    #[serde(default)]
+    pub(crate) asked: Option<Millis>,
 }
 
 /// A run that was asked for and has not ended.
@@ -273,6 +276,9 @@ pub(crate) struct Run {
     pub(crate) gate: Gate,
     pub(crate) gate_id: GateId,
     pub(crate) attempt: u32,
+    /// When it was asked for; none in older snapshots.
+    #[serde(default)]
+    pub(crate) asked: Option<Millis>,
 }
 
 impl Queue {

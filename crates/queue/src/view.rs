@@ -115,7 +115,13 @@ impl Queue {
         (candidate.or(verdict.map(|v| v.candidate)), verdict.map(|v| v.run.clone()))
     }
 
-    fn row(&self, id: RequestId, place: Option<u32>, walk: Option<&Walk>, now: Millis) -> Option<RequestRow> {
+    pub(crate) fn row(
+        &self,
+        id: RequestId,
+        place: Option<u32>,
+        walk: Option<&Walk>,
+        now: Millis,
+    ) -> Option<RequestRow> {
         let live = self.live.get(&id)?;
         let (state, note) = self.state_of(id, live, walk);
         Some(RequestRow { state: state.to_owned(), note, position: place, ..bare_row(id, live, now) })
@@ -156,12 +162,12 @@ impl Queue {
 }
 
 impl Walk {
-    fn place(&self, id: RequestId) -> Option<&Place> {
+    pub(crate) fn place(&self, id: RequestId) -> Option<&Place> {
         self.places.iter().find(|p| p.request == id)
     }
 }
 
-fn ahead_of(place: &Place) -> String {
+pub(crate) fn ahead_of(place: &Place) -> String {
     let names: Vec<String> = place.behind.iter().rev().take(3).rev().map(ToString::to_string).collect();
     let more = place.behind.len().saturating_sub(3);
     if more > 0 { format!("{more} more, {}", names.join(", ")) } else { names.join(", ") }
@@ -181,7 +187,7 @@ fn bare_row(id: RequestId, live: &Request, now: Millis) -> RequestRow {
     }
 }
 
-fn ended_row(id: RequestId, ended: &Ended) -> RequestRow {
+pub(crate) fn ended_row(id: RequestId, ended: &Ended) -> RequestRow {
     let a = &ended.announcement;
     let (state, note) = match &ended.ending {
         Ending::Landed { commit: Some(commit), .. } => ("landed", format!("as {}", commit.short())),
@@ -224,7 +230,7 @@ fn ended_view(id: RequestId, ended: &Ended) -> RequestView {
     }
 }
 
-fn position(index: usize) -> u32 {
+pub(crate) fn position(index: usize) -> u32 {
     count(index + 1)
 }
 

@@ -140,7 +140,7 @@ impl Queue {
     }
 
     /// `r12 (roy/req-7 by roy)`
-    fn called(&self, id: RequestId) -> String {
+    pub(crate) fn called(&self, id: RequestId) -> String {
         self.live.get(&id).map_or_else(|| id.to_string(), |r| format!("{id} ({})", r.label()))
     }
 

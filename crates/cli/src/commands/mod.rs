@@ -1,5 +1,6 @@
 pub(crate) mod completions;
 pub(crate) mod demo;
+pub(crate) mod explain;
 pub(crate) mod freeze;
 pub(crate) mod healthcheck;
 pub(crate) mod logs;
@@ -30,6 +31,7 @@ pub(crate) async fn run(command: Command, out: Out) -> Result<Exit, CliError> {
         Command::Submit(args) => interruptible(Box::pin(submit::run(args, out))).await,
         Command::Wait(args) => interruptible(Box::pin(wait::run(args, out))).await,
         Command::Status(args) => interruptible(Box::pin(status::run(args, out))).await,
+        Command::Explain(args) => interruptible(Box::pin(explain::run(args, out))).await,
         Command::Queue(args) => interruptible(Box::pin(queue::run(args, out))).await,
         Command::Withdraw(args) => interruptible(Box::pin(withdraw::run(args, out))).await,
         Command::Freeze(args) => interruptible(Box::pin(freeze::run(args, true, out))).await,
