@@ -151,7 +151,7 @@ impl<'a> Reading<'a> {
                 (link(id, LinkKind::Merging, sentence, "its merge is known"), None)
             }
             Standing::Red { .. } | Standing::GivenUp { .. } => self.suspected(target, name, place, called),
-            Standing::Without(_) | Standing::Excused => {
+            Standing::Without(_) | Standing::Excused | Standing::Held => {
                 let sentence = format!("{called} waits for what it stands on");
                 (link(id, LinkKind::Merging, sentence, "what it stands on has changed"), below)
             }
