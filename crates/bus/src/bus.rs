@@ -123,7 +123,12 @@ impl Bus {
 
     /// What agents announce.
     pub fn inbox(&self) -> Inbox {
-        Inbox::new(&self.inner)
+        Inbox::announcements(&self.inner)
+    }
+
+    /// What reviewers say.
+    pub fn reviews(&self) -> Inbox {
+        Inbox::reviews(&self.inner)
     }
 
     /// The journal, to be read before it is written.

@@ -4,7 +4,7 @@ use std::time::Duration;
 use async_nats::jetstream::Message;
 use async_nats::jetstream::consumer::pull;
 use bytes::Bytes;
-use yardmaster_protocol::{IntakeSeq, Millis, STREAM_INTEGRATION};
+use yardmaster_protocol::{IntakeSeq, Millis, STREAM_INTEGRATION, STREAM_REVIEWS};
 
 use crate::BusError;
 use crate::bus::Inner;
@@ -19,17 +19,25 @@ const MAX_ACK_PENDING: i64 = 20_000;
 const MAX_REASON_CHARS: usize = 200;
 const MAX_TRACE_BYTES: usize = 256;
 
-/// What agents announce, each message until it is acked. One inbox at a time for an account.
+/// What agents announce or reviewers say, each message until it is acked. One inbox at a time for an account.
 #[derive(Debug)]
 pub struct Inbox {
     source: Durable,
 }
 
 impl Inbox {
-    pub(crate) fn new(inner: &Arc<Inner>) -> Inbox {
+    pub(crate) fn announcements(inner: &Arc<Inner>) -> Inbox {
+        Inbox::of(inner, STREAM_INTEGRATION)
+    }
+
+    pub(crate) fn reviews(inner: &Arc<Inner>) -> Inbox {
+        Inbox::of(inner, STREAM_REVIEWS)
+    }
+
+    fn of(inner: &Arc<Inner>, stream: &str) -> Inbox {
         let config =
             pull::Config { ack_wait: ACK_WAIT, max_ack_pending: MAX_ACK_PENDING, ..pull::Config::default() };
-        Inbox { source: Durable::new(inner, STREAM_INTEGRATION, CONSUMER, BATCH, config) }
+        Inbox { source: Durable::new(inner, stream, CONSUMER, BATCH, config) }
     }
 
     /// The next message; waits through outages. What an earlier process left un-acked comes within a second;

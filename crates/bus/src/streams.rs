@@ -3,7 +3,9 @@ use std::time::Duration;
 use async_nats::jetstream::context::{CreateStreamErrorKind, GetStreamErrorKind};
 use async_nats::jetstream::stream::{Config, RetentionPolicy, StorageType};
 use async_nats::jetstream::{kv, object_store};
-use yardmaster_protocol::{INTEGRATION_PREFIX, RELEASES_PREFIX, STREAM_INTEGRATION, STREAM_RELEASES};
+use yardmaster_protocol::{
+    INTEGRATION_PREFIX, RELEASES_PREFIX, REVIEWS_PREFIX, STREAM_INTEGRATION, STREAM_RELEASES, STREAM_REVIEWS,
+};
 
 use crate::BusError;
 use crate::bus::Inner;
@@ -75,7 +77,7 @@ fn thin(inner: &Inner, found: &Config) -> Option<Thin> {
     Some(Thin { stream, replicas, mend })
 }
 
-fn wanted(inner: &Inner) -> [Config; 4] {
+fn wanted(inner: &Inner) -> [Config; 5] {
     let names = &inner.names;
     let common = |name: &str, subjects: Vec<String>| Config {
         name: name.to_owned(),
@@ -92,6 +94,7 @@ fn wanted(inner: &Inner) -> [Config; 4] {
             duplicate_window: DUPLICATE_WINDOW,
             ..common(STREAM_RELEASES, vec![format!("{RELEASES_PREFIX}>")])
         },
+        common(STREAM_REVIEWS, vec![format!("{REVIEWS_PREFIX}>")]),
         Config {
             deny_delete: true,
             max_message_size: MAX_MESSAGE_BYTES,

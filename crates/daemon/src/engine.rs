@@ -48,6 +48,7 @@ pub(crate) struct Engine {
     pub(crate) remote: String,
     pub(crate) slots: u32,
     unanswered: Unanswered,
+    reviews: Unanswered,
     submissions: Submissions,
     reports: Vec<ReportAck>,
     deposed_by: Option<String>,
@@ -95,6 +96,7 @@ impl Engine {
             remote: start.remote,
             slots: start.slots,
             unanswered: Unanswered::start(),
+            reviews: Unanswered::start(),
             submissions: Submissions::default(),
             reports: Vec::new(),
             deposed_by: None,
@@ -158,11 +160,18 @@ impl Engine {
         self.outbox.abort();
         self.happenings.close();
         while let Ok(happening) = self.happenings.try_recv() {
-            if let Happening::Delivered(deliveries) = happening {
-                deliveries.into_iter().for_each(|d| self.unanswered.hold(d));
+            match happening {
+                Happening::Delivered(deliveries) => {
+                    deliveries.into_iter().for_each(|d| self.unanswered.hold(d));
+                }
+                Happening::Reviewed(deliveries) => {
+                    deliveries.into_iter().for_each(|d| self.reviews.hold(d));
+                }
+                _ => {}
             }
         }
         self.unanswered.give_back().await;
+        self.reviews.give_back().await;
     }
 
     /// One batch: step for step, journalled together, then acted on, then acked.
@@ -190,6 +199,12 @@ impl Engine {
             Happening::Delivered(deliveries) => {
                 hit(Point::AfterDelivery);
                 return self.delivered(deliveries, steps);
+            }
+            Happening::Reviewed(deliveries) => {
+                for delivery in deliveries {
+                    inputs.push(review(&delivery));
+                    self.reviews.hold(delivery);
+                }
             }
             Happening::Reported(reported) => {
                 hit(Point::BeforeReportTaken);
@@ -301,6 +316,9 @@ impl Engine {
                 Fact::Refused { intake, refusal, .. } => {
                     self.unanswered.terminate(*intake, refusal.message.clone());
                 }
+                Fact::ReviewRefused { intake, refusal, .. } => {
+                    self.reviews.terminate(*intake, refusal.message.clone());
+                }
                 Fact::Landed { request, .. }
                 | Fact::Failed { request, .. }
                 | Fact::Withdrawn { request, .. }
@@ -314,6 +332,7 @@ impl Engine {
         self.hands.release(ended);
         let queue = &self.queue;
         self.unanswered.ack_answered(|seq| queue.is_answered(seq));
+        self.reviews.ack_answered(|seq| queue.is_review_answered(seq));
         for ack in self.reports.drain(..) {
             hit(Point::AfterReportTaken);
             tokio::spawn(async move {
@@ -407,6 +426,11 @@ fn message(delivery: &Delivery, poison: bool) -> Input {
     }
     let traceparent = delivery.traceparent.clone();
     Input::Message { intake, subject, published: delivery.published, traceparent, payload }
+}
+
+fn review(delivery: &Delivery) -> Input {
+    let (intake, subject) = (delivery.seq, delivery.subject.clone());
+    Input::Review { intake, subject, payload: delivery.payload.to_vec() }
 }
 
 fn too_late(request: RequestId) -> yardmaster_protocol::ErrorBody {

@@ -16,6 +16,7 @@ pub(crate) const HAPPENINGS_WAITING: usize = 4_096;
 #[derive(Debug)]
 pub(crate) enum Happening {
     Delivered(Vec<Delivery>),
+    Reviewed(Vec<Delivery>),
     Reported(Box<(RunReport, ReportAck)>),
     Pinned(BranchName, Result<Vec<(RequestId, Inspection)>, GitError>),
     Assembled(BranchName, Result<Vec<Assembled>, GitError>),

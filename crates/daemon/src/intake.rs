@@ -2,7 +2,7 @@ use std::collections::BTreeMap;
 
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
-use yardmaster_bus::{Bus, Delivery, Reports};
+use yardmaster_bus::{Bus, Delivery, Inbox, Reports};
 use yardmaster_failpoint::{Point, hit};
 use yardmaster_protocol::IntakeSeq;
 
@@ -13,19 +13,24 @@ const AT_ONCE: usize = 256;
 /// More than can have been asked for.
 const MOST: usize = 10_000;
 
-/// Feeds messages and runners' reports to the engine until `shutdown`.
+/// Feeds messages, verdicts of reviewers and runners' reports to the engine until `shutdown`.
 pub(crate) fn start(
     bus: &Bus,
     happenings: mpsc::Sender<Happening>,
     shutdown: Shutdown,
-) -> [JoinHandle<()>; 2] {
-    let messages = messages(bus.clone(), happenings.clone(), shutdown.clone());
+) -> [JoinHandle<()>; 3] {
+    let announcements = messages(bus.inbox(), Happening::Delivered, happenings.clone(), shutdown.clone());
+    let reviews = messages(bus.reviews(), Happening::Reviewed, happenings.clone(), shutdown.clone());
     let reports = reports(bus.reports(), happenings, shutdown);
-    [tokio::spawn(messages), tokio::spawn(reports)]
+    [tokio::spawn(announcements), tokio::spawn(reviews), tokio::spawn(reports)]
 }
 
-async fn messages(bus: Bus, happenings: mpsc::Sender<Happening>, shutdown: Shutdown) {
-    let mut inbox = bus.inbox();
+async fn messages(
+    mut inbox: Inbox,
+    happening: fn(Vec<Delivery>) -> Happening,
+    happenings: mpsc::Sender<Happening>,
+    shutdown: Shutdown,
+) {
     loop {
         let first = tokio::select! {
             () = shutdown.asked() => return give_back(inbox.drain_ready(MOST)).await,
@@ -36,8 +41,8 @@ async fn messages(bus: Bus, happenings: mpsc::Sender<Happening>, shutdown: Shutd
             Ok(first) => {
                 let mut deliveries = vec![first];
                 deliveries.extend(inbox.drain_ready(AT_ONCE));
-                if let Err(unsent) = happenings.send(Happening::Delivered(deliveries)).await {
-                    if let Happening::Delivered(deliveries) = unsent.0 {
+                if let Err(unsent) = happenings.send(happening(deliveries)).await {
+                    if let Happening::Delivered(deliveries) | Happening::Reviewed(deliveries) = unsent.0 {
                         give_back(deliveries).await;
                     }
                     return give_back(inbox.drain_ready(MOST)).await;

@@ -31,7 +31,12 @@ pub(crate) fn tell(fact: &Fact) {
             let _span = tracing::info_span!("request", id = %request).entered();
             tracing::info!(agent = %a.agent, branch = %a.branch, requirement = %a.requirement, %target, "announced");
         }
-        Fact::Refused { refusal, subject, .. } => tracing::warn!(subject, why = %refusal.message, "refused"),
+        Fact::Refused { refusal, subject, .. } | Fact::ReviewRefused { refusal, subject, .. } => {
+            tracing::warn!(subject, why = %refusal.message, "refused");
+        }
+        Fact::Reviewed { review, .. } => {
+            tracing::info!(reviewer = %review.reviewer, head = %review.head, verdict = ?review.verdict, "reviewed");
+        }
         Fact::Repeated { request, of } => of_request(*request, || tracing::info!(%of, "known already")),
         Fact::Pinned { request, head, position, size, .. } => of_request(*request, || {
             tracing::info!(%head, position, files = size.files, lines = size.lines, "queued");

@@ -2,7 +2,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     Announcement, Assembly, Blocker, BranchName, ChangeSize, CommitId, Event, Failure, Gate, GateEvidence,
-    IntakeSeq, Millis, Movement, Pressure, Project, Refusal, RequestId, RunId, RunOutcome, TreeId,
+    IntakeSeq, Millis, Movement, Pressure, Project, Refusal, RequestId, Review, RunId, RunOutcome, TreeId,
 };
 
 /// What one input meant: facts that happened at one moment.
@@ -52,6 +52,24 @@ pub enum Fact {
     },
     /// A message could not be taken.
     Refused {
+        /// The message.
+        intake: IntakeSeq,
+        /// Its subject.
+        subject: String,
+        /// Why.
+        refusal: Refusal,
+        /// The first KiB of it.
+        payload: String,
+    },
+    /// A reviewer has said what they think of a head.
+    Reviewed {
+        /// The message, in the stream of reviews.
+        intake: IntakeSeq,
+        /// What was said.
+        review: Box<Review>,
+    },
+    /// A message of the stream of reviews could not be taken.
+    ReviewRefused {
         /// The message.
         intake: IntakeSeq,
         /// Its subject.

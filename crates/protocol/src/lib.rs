@@ -13,6 +13,7 @@ mod project;
 mod refname;
 mod refusal;
 mod report;
+mod review;
 mod schema;
 mod service;
 mod subject;
@@ -41,6 +42,7 @@ pub use report::{
     Assembled, Assembly, CandidateSpec, ChangeSize, ChangelogEdit, Inspection, LandOutcome, MergedBy,
     Movement, Sighting,
 };
+pub use review::{Review, ReviewVerdict};
 pub use schema::schemas;
 pub use service::{
     ErrorBody, ErrorReply, FreezeReply, FreezeRequest, LogReply, LogRequest, Pressure, QueueReply,
@@ -48,8 +50,8 @@ pub use service::{
     WithdrawReply, WithdrawRequest,
 };
 pub use subject::{
-    ADMIN_PREFIX, ADMIN_VERB, INTEGRATION_PREFIX, RELEASES_PREFIX, SERVICE_NAME, SERVICE_PREFIX,
-    STREAM_INTEGRATION, STREAM_RELEASES, agent_copy_subject, agent_of_subject, announce_subject,
-    event_subject, service_subject,
+    ADMIN_PREFIX, ADMIN_VERB, INTEGRATION_PREFIX, RELEASES_PREFIX, REVIEWS_PREFIX, SERVICE_NAME,
+    SERVICE_PREFIX, STREAM_INTEGRATION, STREAM_RELEASES, STREAM_REVIEWS, agent_copy_subject,
+    agent_of_subject, announce_subject, event_subject, review_subject, reviewer_of_subject, service_subject,
 };
 pub use time::{Millis, parse_duration_ms, rfc3339};

@@ -3,8 +3,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     Announcement, ErrorReply, Event, ExplainRequest, Explanation, FreezeReply, FreezeRequest, GateJob,
-    LogReply, LogRequest, QueueReply, RequestView, RunReport, StatusReply, SubmitReply, WithdrawReply,
-    WithdrawRequest, Withdrawal,
+    LogReply, LogRequest, QueueReply, RequestView, Review, RunReport, StatusReply, SubmitReply,
+    WithdrawReply, WithdrawRequest, Withdrawal,
 };
 
 /// The message that offers a branch. This is the shape to write; what is read is more forgiving
@@ -36,11 +36,26 @@ enum WithdrawType {
     Withdraw,
 }
 
+/// The message that says what a reviewer thinks of a head.
+#[derive(Serialize, Deserialize, JsonSchema)]
+struct ReviewMessage {
+    #[serde(rename = "type")]
+    kind: ReviewType,
+    review: Review,
+}
+
+#[derive(Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+enum ReviewType {
+    Review,
+}
+
 /// Every schema of the wire by file name; `docs/protocol/` holds them and a test holds them true.
 pub fn schemas() -> Vec<(&'static str, Schema)> {
     vec![
         ("ready_to_merge", schema_for!(ReadyToMerge)),
         ("withdraw", schema_for!(Withdraw)),
+        ("review", schema_for!(ReviewMessage)),
         ("event", schema_for!(Event)),
         ("error", schema_for!(ErrorReply)),
         ("submit_reply", schema_for!(SubmitReply)),

@@ -4,8 +4,12 @@ use crate::{AgentName, BadId};
 pub const STREAM_INTEGRATION: &str = "INTEGRATION";
 /// The stream of events.
 pub const STREAM_RELEASES: &str = "RELEASES";
+/// The stream that reviewers publish to.
+pub const STREAM_REVIEWS: &str = "REVIEWS";
 /// Before the agent's token.
 pub const INTEGRATION_PREFIX: &str = "work.integration.";
+/// Before the reviewer's token.
+pub const REVIEWS_PREFIX: &str = "work.reviews.";
 /// Before the event's token.
 pub const RELEASES_PREFIX: &str = "work.releases.";
 /// The NATS micro service.
@@ -20,15 +24,31 @@ pub fn announce_subject(agent: &AgentName) -> String {
     format!("{INTEGRATION_PREFIX}{agent}")
 }
 
+/// Where `reviewer` publishes its verdicts.
+pub fn review_subject(reviewer: &AgentName) -> String {
+    format!("{REVIEWS_PREFIX}{reviewer}")
+}
+
 /// The agent that a subject of the INTEGRATION stream names.
 ///
 /// # Errors
 /// When the subject has not exactly one token after the prefix, or the token is no agent's name.
 pub fn agent_of_subject(subject: &str) -> Result<AgentName, BadId> {
-    let token = subject.strip_prefix(INTEGRATION_PREFIX).unwrap_or_default();
-    AgentName::new(token).map_err(|_| {
-        BadId(format!("subject `{subject}` is not `{INTEGRATION_PREFIX}<agent>` with one plain token"))
-    })
+    agent_after(INTEGRATION_PREFIX, subject)
+}
+
+/// The reviewer that a subject of the REVIEWS stream names.
+///
+/// # Errors
+/// As [`agent_of_subject`].
+pub fn reviewer_of_subject(subject: &str) -> Result<AgentName, BadId> {
+    agent_after(REVIEWS_PREFIX, subject)
+}
+
+fn agent_after(prefix: &str, subject: &str) -> Result<AgentName, BadId> {
+    let token = subject.strip_prefix(prefix).unwrap_or_default();
+    AgentName::new(token)
+        .map_err(|_| BadId(format!("subject `{subject}` is not `{prefix}<agent>` with one plain token")))
 }
 
 /// Where an event goes: one token after the prefix, so that `work.releases.*` sees all.

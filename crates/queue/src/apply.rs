@@ -29,6 +29,8 @@ impl Queue {
         match fact {
             Fact::Announced { .. }
             | Fact::Refused { .. }
+            | Fact::Reviewed { .. }
+            | Fact::ReviewRefused { .. }
             | Fact::Repeated { .. }
             | Fact::Pinned { .. }
             | Fact::Stacked { .. }
@@ -64,6 +66,12 @@ impl Queue {
             Fact::Announced { request, .. } => self.announced(*request, at, fact),
             Fact::Refused { intake, subject, refusal, payload } => {
                 self.taken.insert(*intake);
+                let (why, subject, payload) = (refusal.clone(), subject.clone(), payload.clone());
+                return Some(Caused::loose(at, EventBody::RequestRejected { why, subject, payload }));
+            }
+            Fact::Reviewed { intake, review } => self.reviewed(*intake, review),
+            Fact::ReviewRefused { intake, subject, refusal, payload } => {
+                self.reviews.taken.insert(*intake);
                 let (why, subject, payload) = (refusal.clone(), subject.clone(), payload.clone());
                 return Some(Caused::loose(at, EventBody::RequestRejected { why, subject, payload }));
             }

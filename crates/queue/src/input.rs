@@ -28,6 +28,15 @@ pub enum Input {
         /// Its bytes.
         payload: Vec<u8>,
     },
+    /// A message of the stream of reviews.
+    Review {
+        /// Its sequence there.
+        intake: IntakeSeq,
+        /// Its subject.
+        subject: String,
+        /// Its bytes.
+        payload: Vec<u8>,
+    },
     /// The policy is another one from now on.
     PolicyChanged,
     /// A person or program takes one request back.

@@ -15,6 +15,7 @@ mod order;
 mod plan;
 mod policy;
 mod pressure;
+mod review;
 mod rules;
 mod scope;
 mod settle;

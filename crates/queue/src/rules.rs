@@ -15,6 +15,8 @@ pub(crate) struct Rules {
     systems: Vec<(String, Globs)>,
     pub(crate) protected: Globs,
     agents: BTreeMap<AgentName, AgentRules>,
+    /// What needs an approval.
+    pub(crate) review: Globs,
 }
 
 /// What one agent may touch.
@@ -33,6 +35,8 @@ pub(crate) struct Mark {
     class: Option<Priority>,
     /// What it touches and may not.
     pub(crate) scope: Vec<Blocker>,
+    /// It needs an approval.
+    pub(crate) review: bool,
 }
 
 impl Rules {
@@ -46,6 +50,7 @@ impl Rules {
             systems: project.systems.iter().map(|(name, s)| (name.clone(), globs(&s.paths))).collect(),
             protected: globs(&project.scope.protected),
             agents: project.scope.agents.iter().map(agent).collect(),
+            review: globs(&project.review.paths),
             project: without_gate(project),
         }
     }
@@ -92,13 +97,15 @@ impl Queue {
     pub(crate) fn index_mark(&mut self, id: RequestId) {
         let Some(request) = self.live.get(&id) else { return };
         let mark = match (request.custody(), self.index.rules.get(&request.target)) {
-            (Some(custody), Some(rules)) => {
-                Mark { class: rules.class(request, custody), scope: rules.scope_blockers(request, custody) }
-            }
+            (Some(custody), Some(rules)) => Mark {
+                class: rules.class(request, custody),
+                scope: rules.scope_blockers(request, custody),
+                review: rules.needs_review(&custody.files, custody.size.files),
+            },
             _ => Mark::default(),
         };
         let is_unruled = self.targets.get(&request.target).is_some_and(|t| t.project.is_err());
-        if is_unruled || !mark.scope.is_empty() {
+        if is_unruled || mark.review || !mark.scope.is_empty() || self.is_spoken_of(request) {
             self.index.attended.insert(id);
         }
         if mark == Mark::default() {

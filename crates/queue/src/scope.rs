@@ -10,12 +10,15 @@ const PATHS_SHOWN: usize = 20;
 impl Queue {
     /// Whether a request may take no part now, whatever its turn: it is neither tested nor landed.
     pub(crate) fn is_held(&self, id: RequestId, policy: &Policy) -> bool {
-        let Some(request) = self.live.get(&id) else { return false };
+        let attended = self.index.attended.contains(&id);
+        let Some(request) = self.live.get(&id).filter(|_| attended) else { return false };
         let Some(target) = self.targets.get(&request.target).filter(|t| !t.is_landing(id)) else {
             return false;
         };
         let marked = self.index.marks.get(&id).is_some_and(|m| !m.scope.is_empty());
-        marked || (target.project.is_err() && matches!(policy.gate, GateRule::Fixed(_)))
+        marked
+            || self.lacks_review(id, request)
+            || (target.project.is_err() && matches!(policy.gate, GateRule::Fixed(_)))
     }
 
     /// Why a request is held, each with what ends it.
@@ -23,10 +26,14 @@ impl Queue {
         let Some(request) = self.live.get(&id).filter(|_| self.is_held(id, policy)) else {
             return Vec::new();
         };
-        if let Some(Err(why)) = self.targets.get(&request.target).map(|t| &t.project) {
+        if let (Some(Err(why)), GateRule::Fixed(_)) =
+            (self.targets.get(&request.target).map(|t| &t.project), &policy.gate)
+        {
             return vec![unreadable(&request.target, why)];
         }
-        self.index.marks.get(&id).map(|m| m.scope.clone()).unwrap_or_default()
+        let mut blockers = self.index.marks.get(&id).map(|m| m.scope.clone()).unwrap_or_default();
+        blockers.extend(self.review_blockers(id, request));
+        blockers
     }
 }
 

@@ -9,6 +9,7 @@ use yardmaster_protocol::{
 use crate::freeze::Frozen;
 use crate::index::Index;
 use crate::policy::{GateRule, Policy};
+use crate::review::Reviews;
 use crate::taken::Taken;
 
 /// Ended requests that are remembered, to recognise what comes again and to answer questions.
@@ -33,6 +34,9 @@ pub struct Queue {
     /// What agents were told last about the length of the queue.
     #[serde(default)]
     pub(crate) pressure: Pressure,
+    /// What reviewers have said.
+    #[serde(default)]
+    pub(crate) reviews: Reviews,
     #[serde(skip)]
     pub(crate) index: Index,
 }

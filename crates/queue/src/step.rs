@@ -1,9 +1,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use yardmaster_protocol::{
-    AgentName, Announcement, BranchName, CommitId, Entry, Event, Fact, GateEvidence, Incoming, Inspection,
-    IntakeSeq, LandOutcome, Landing, Millis, Project, Refusal, RefusalCode, RequestId, RunReport, Sighting,
-    Withdrawal, agent_of_subject,
+    AgentName, Announcement, BadId, BranchName, CommitId, Entry, Event, Fact, GateEvidence, Incoming,
+    Inspection, IntakeSeq, LandOutcome, Landing, Millis, Project, Refusal, RefusalCode, RequestId, RunReport,
+    Sighting, Withdrawal, agent_of_subject,
 };
 
 use crate::failure;
@@ -12,7 +12,7 @@ use crate::order::Rank;
 use crate::policy::Policy;
 use crate::state::{Custody, Queue};
 
-const PAYLOAD_SHOWN: usize = 1_024;
+pub(crate) const PAYLOAD_SHOWN: usize = 1_024;
 
 /// An event and the fact that caused it.
 #[derive(Debug, Clone, PartialEq)]
@@ -45,6 +45,7 @@ impl Queue {
                 act.message(intake, subject, published, traceparent, &payload);
             }
             Input::Poison { intake, subject, payload } => act.poison(intake, subject, &payload),
+            Input::Review { intake, subject, payload } => act.review(intake, subject, &payload),
             Input::PolicyChanged => {}
             Input::Withdraw { request, by } => act.withdraw(request, by, None),
             Input::Inspected(found) => {
@@ -107,7 +108,10 @@ impl<'a> Act<'a> {
 
     /// An announcement alone decides nothing until its head is in custody.
     fn has_consequences(&self) -> bool {
-        !self.facts.iter().all(|f| matches!(f, Fact::Announced { .. } | Fact::Refused { .. }))
+        !self
+            .facts
+            .iter()
+            .all(|f| matches!(f, Fact::Announced { .. } | Fact::Refused { .. } | Fact::ReviewRefused { .. }))
     }
 
     pub(crate) fn facts_so_far(&self) -> usize {
@@ -164,7 +168,7 @@ impl<'a> Act<'a> {
             Incoming::Withdraw(w) => &w.agent,
         };
         if self.policy.bind_agent_to_subject {
-            check_agent(subject, agent)?;
+            check_agent(agent_of_subject(subject), agent, "merge_info.agent")?;
         }
         match incoming {
             Incoming::ReadyToMerge(a) => self.admissible(a),
@@ -415,9 +419,14 @@ impl<'a> Act<'a> {
     }
 }
 
-fn check_agent(subject: &str, agent: &AgentName) -> Result<(), Refusal> {
-    let refuse = |message: String| Refusal::field(RefusalCode::NotTheAgent, "merge_info.agent", message);
-    let token = agent_of_subject(subject).map_err(|e| refuse(e.to_string()))?;
+/// Whether the agent that a subject names is the one in the `field` of the message.
+pub(crate) fn check_agent(
+    of_subject: Result<AgentName, BadId>,
+    agent: &AgentName,
+    field: &str,
+) -> Result<(), Refusal> {
+    let refuse = |message: String| Refusal::field(RefusalCode::NotTheAgent, field, message);
+    let token = of_subject.map_err(|e| refuse(e.to_string()))?;
     if token != *agent {
         return Err(refuse(format!("the subject belongs to `{token}`, but the message names `{agent}`")));
     }

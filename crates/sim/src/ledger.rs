@@ -230,6 +230,8 @@ impl Ledger {
             Fact::RemoteLost { .. }
             | Fact::RemoteBack
             | Fact::Blocked { .. }
+            | Fact::Reviewed { .. }
+            | Fact::ReviewRefused { .. }
             | Fact::CandidatesLost { .. } => Ok(()),
             Fact::TargetSeen { .. }
             | Fact::TargetRed { .. }

@@ -57,6 +57,7 @@ pub(crate) fn must_be_told(fact: &Fact, index: usize, step: &Step) -> Result<(),
         | Fact::Pinned { .. }
         | Fact::Testing { .. }
         | Fact::Refused { .. }
+        | Fact::ReviewRefused { .. }
         | Fact::Landed { .. }
         | Fact::Failed { .. }
         | Fact::Withdrawn { .. }

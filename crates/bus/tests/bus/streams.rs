@@ -3,7 +3,7 @@ use yardmaster_bus::{Bus, BusError, BusOptions};
 
 use crate::support::{World, options};
 
-const ALL: [&str; 4] = ["INTEGRATION", "RELEASES", "YARDMASTER_JOURNAL", "YARDMASTER_JOBS"];
+const ALL: [&str; 5] = ["INTEGRATION", "RELEASES", "REVIEWS", "YARDMASTER_JOURNAL", "YARDMASTER_JOBS"];
 
 #[tokio::test]
 async fn missing_streams_are_made_once() {
@@ -30,7 +30,7 @@ async fn a_second_instance_has_streams_of_its_own() {
     let blue = Bus::connect(blue).await.expect("connects");
     let streams = blue.ensure_streams().await.expect("makes its own");
     assert_eq!(streams.created, ["YARDMASTER_JOURNAL_BLUE", "YARDMASTER_JOBS_BLUE"]);
-    assert_eq!(streams.found, ["INTEGRATION", "RELEASES"]);
+    assert_eq!(streams.found, ["INTEGRATION", "RELEASES", "REVIEWS"]);
 }
 
 fn integration(change: impl FnOnce(&mut Config)) -> Config {

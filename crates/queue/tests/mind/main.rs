@@ -4,6 +4,7 @@
 
 mod explain;
 mod failures;
+mod review;
 mod rules;
 mod scope;
 mod support;
