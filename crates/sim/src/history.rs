@@ -96,7 +96,7 @@ impl World {
             && self.stream.iter().all(|m| m.acked)
     }
 
-    fn happen(&mut self, happening: Happening) -> Result<(), Violation> {
+    pub(crate) fn happen(&mut self, happening: Happening) -> Result<(), Violation> {
         match happening {
             Happening::Act(act) => return self.act(&act),
             Happening::Deliver { seq } => return self.deliver(seq),
@@ -129,7 +129,7 @@ impl World {
     }
 
     /// Faults and agents stop; what was away is back.
-    fn calm(&mut self) {
+    pub(crate) fn calm(&mut self) {
         self.quiet = true;
         self.calm_at = self.now;
         self.skew = 0;

@@ -6,6 +6,7 @@ mod claims;
 mod daemon;
 pub mod exhaust;
 mod fault;
+mod foretold;
 mod gate;
 mod git;
 mod hands;
@@ -29,6 +30,7 @@ mod work;
 mod world;
 
 pub use fault::{Fault, Tally};
+pub use foretold::{Told, foretell};
 pub use history::{History, Outcome, run};
 pub use tell::tell;
 pub use violation::Violation;

@@ -1,7 +1,7 @@
 use std::rc::Rc;
 
 use serde_json::{Value, json};
-use yardmaster_protocol::{BranchName, CommitId, EventBody, announce_subject};
+use yardmaster_protocol::{BranchName, CommitId, EventBody, IntakeSeq, announce_subject};
 use yardmaster_queue::{Input, Step};
 
 use crate::fault::Fault;
@@ -206,14 +206,15 @@ impl World {
         self.send("work.integration.roy".to_owned(), payload);
     }
 
+    /// The stream takes a message, and gives it its sequence.
+    pub(crate) fn say(&mut self, subject: String, payload: Vec<u8>) -> IntakeSeq {
+        let (published, acked) = (self.server_clock(), false);
+        self.stream.push(Message { subject, payload: Rc::new(payload), published, acked });
+        IntakeSeq(u64::try_from(self.stream.len()).unwrap_or(u64::MAX))
+    }
+
     fn send(&mut self, subject: String, payload: String) {
-        self.stream.push(Message {
-            subject,
-            payload: Rc::new(payload.into_bytes()),
-            published: self.server_clock(),
-            acked: false,
-        });
-        let seq = u64::try_from(self.stream.len()).unwrap_or(u64::MAX);
+        let IntakeSeq(seq) = self.say(subject, payload.into_bytes());
         let late = self.rng.chance(20);
         if late {
             self.count(Fault::MessageLate);
