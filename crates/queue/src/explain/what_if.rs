@@ -69,8 +69,7 @@ impl Queue {
         let row = self.row(id, Some(position), walk.as_ref(), self.now)?;
         let blocked = row.state == "blocked";
         let is_first = walk.and_then(|w| Some(w.places.first()?.request == id)).unwrap_or(false);
-        let pushes = self.targets.get(&live.target).is_some_and(|t| t.landing.is_some());
-        let next = is_first && !blocked && !pushes && self.hold(&live.target, policy).is_none();
+        let next = is_first && !blocked && self.hold(&live.target, policy).is_none();
         Some(Outlook { position, blocked, next })
     }
 
