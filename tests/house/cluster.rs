@@ -58,7 +58,8 @@ async fn a_cluster_that_loses_one_node_after_another_loses_and_doubles_nothing()
     house.branch("ann/red", &[("red", "")]);
     branches.insert(6, "ann/red".into());
     house.start_with(&["--slots", "2"], &THREE).await;
-    for stream in ["INTEGRATION", "RELEASES", "REVIEWS", JOURNAL, "YARDMASTER_JOBS", "OBJ_yardmaster-snapshots-default"]
+    for stream in
+        ["INTEGRATION", "RELEASES", "REVIEWS", JOURNAL, "YARDMASTER_JOBS", "OBJ_yardmaster-snapshots-default"]
     {
         let found = jetstream::new(house.nats.clone()).get_stream(stream).await.expect("is there");
         assert_eq!(found.cached_info().config.num_replicas, 3, "{stream}");

@@ -5,6 +5,7 @@ mod arrows;
 mod bad_headers;
 mod bad_input;
 mod bad_start;
+mod base_moved;
 mod changelog;
 mod cluster;
 mod crash;

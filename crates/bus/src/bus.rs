@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use async_nats::jetstream::{self, Context};
 use tokio::sync::{Mutex, watch};
-use yardmaster_protocol::{Event, GateJob, JournalPosition, RunReport};
+use yardmaster_protocol::{BaseMoved, Event, GateJob, JournalPosition, RunReport};
 
 use crate::connect::{self, Connection};
 use crate::events::Published;
@@ -119,6 +119,11 @@ impl Bus {
     /// `StreamCannotServe` with the command that mends it; `Away` when JetStream does not answer.
     pub async fn ensure_streams(&self) -> Result<Streams, BusError> {
         streams::ensure(&self.inner).await
+    }
+
+    /// Tells single agents what stands in no stream: for those who listen now. What cannot be sent is lost.
+    pub async fn tell_agents(&self, told: &[BaseMoved]) {
+        events::tell_agents(&self.inner, told).await;
     }
 
     /// What agents announce.

@@ -10,7 +10,7 @@ use futures_util::future::join_all;
 use tokio::time::Instant;
 use yardmaster_failpoint::{Point, hit};
 use yardmaster_protocol::{
-    Event, EventBody, JournalPosition, STREAM_RELEASES, agent_copy_subject, event_subject,
+    BaseMoved, Event, EventBody, JournalPosition, STREAM_RELEASES, agent_copy_subject, event_subject,
 };
 
 use crate::BusError;
@@ -113,6 +113,13 @@ async fn publish_chunk(inner: &Inner, published: &mut Published, chunk: &[&Outgo
 async fn copy_to_agent(inner: &Inner, event: &Event, payload: Bytes) {
     if let Some(about) = &event.about {
         let _ = inner.client.publish(agent_copy_subject(&about.agent), payload).await;
+    }
+}
+
+pub(crate) async fn tell_agents(inner: &Inner, told: &[BaseMoved]) {
+    for message in told {
+        let Ok(payload) = serde_json::to_vec(message) else { continue };
+        let _ = inner.client.publish(agent_copy_subject(&message.agent), payload.into()).await;
     }
 }
 

@@ -6,8 +6,8 @@ use tokio::time::{MissedTickBehavior, interval, interval_at};
 use yardmaster_bus::{AppendError, Bus, Delivery, Journal, ReportAck};
 use yardmaster_failpoint::{Point, hit, taint};
 use yardmaster_git::Mirror;
-use yardmaster_protocol::{BranchName, Fact, LandOutcome, Project, RequestId, StatusReply};
-use yardmaster_queue::{Input, Policy, Queue, Step};
+use yardmaster_protocol::{BaseMoved, BranchName, Fact, LandOutcome, Project, RequestId, StatusReply};
+use yardmaster_queue::{Input, Moved, Policy, Queue, Step};
 
 use crate::ServeError;
 use crate::clock::{self, Wakefulness};
@@ -226,7 +226,7 @@ impl Engine {
                     inputs.push(Input::Assembled { target, merges });
                 }
             }
-            Happening::Remote(target, report) => inputs.push(self.remote_report(target, report)),
+            Happening::Remote(target, report) => return steps.push(self.remote_report(target, report)),
             Happening::JobsGone(gone) => self.hands.jobs_gone(gone),
             Happening::Asked(question) => questions.push(question),
             Happening::Lacking(Lacking { heads, candidates }) => {
@@ -274,29 +274,45 @@ impl Engine {
         Ok(())
     }
 
-    fn remote_report(&mut self, target: BranchName, report: RemoteReport) -> Input {
-        match report {
-            RemoteReport::Looked { known, found } => {
+    fn remote_report(&mut self, target: BranchName, report: RemoteReport) -> Step {
+        let at = target.clone();
+        let (input, around) = match report {
+            RemoteReport::Looked { known, found, around } => {
                 self.hands.looked(&target, found.as_ref().err());
-                match found {
+                let input = match found {
                     Ok(sighting) => {
                         let project = project(&sighting);
                         Input::Seen { target, known, sighting, project }
                     }
                     Err(why) => Input::RemoteSilent { why: why.to_string() },
-                }
+                };
+                (input, around)
             }
-            RemoteReport::Pushed { to, outcome } => {
+            RemoteReport::Pushed { to, outcome, around } => {
                 self.hands.pushed(&target, matches!(outcome, LandOutcome::Unknown { .. }));
                 let project = seen(&outcome).map_or(Ok(Project::default()), project);
-                Input::LandEnded { target, to, outcome, project }
+                (Input::LandEnded { target, to, outcome, project }, around)
             }
+        };
+        let mut step = self.queue.step(clock::now(), &self.policy, input);
+        self.tell_of_moves_around(&at, around, &mut step);
+        step
+    }
+
+    /// Who is to be told that somebody moved `target` around the queue. What a look finds together with
+    /// landings of ours has been told with them.
+    fn tell_of_moves_around(&self, target: &BranchName, around: Vec<String>, step: &mut Step) {
+        let is_news = step.entry.facts.iter().any(|f| matches!(f, Fact::TargetSeen { .. }));
+        if let (true, true, Some(tip)) = (is_news, !around.is_empty(), self.queue.tip(target)) {
+            let moved = Moved { landed: Vec::new(), paths: around.into_iter().collect() };
+            step.told.extend(self.queue.base_moved(step.entry.at, target, tip, &moved));
         }
     }
 
     /// Append, then act, then ack. A report that says nothing new is acked only after an empty record: who was
     /// deposed in its sleep finds that out here, and the report stays for whoever knows its run.
-    async fn commit(&mut self, steps: Vec<Step>) -> Result<(), ServeError> {
+    async fn commit(&mut self, mut steps: Vec<Step>) -> Result<(), ServeError> {
+        let told: Vec<BaseMoved> = steps.iter_mut().flat_map(|s| std::mem::take(&mut s.told)).collect();
         let mut packed = Packed::new(steps);
         if packed.records.is_empty() && !self.reports.is_empty() {
             packed.records.push(vec![fence()]);
@@ -329,6 +345,7 @@ impl Engine {
         }
         self.facts_since_snapshot += packed.facts();
         self.outbox.send(packed.events(&sequences)).await;
+        self.outbox.tell(told);
         self.hands.release(ended);
         let queue = &self.queue;
         self.unanswered.ack_answered(|seq| queue.is_answered(seq));

@@ -4,7 +4,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 use yardmaster_bus::Bus;
 use yardmaster_failpoint::{Point, hit};
-use yardmaster_protocol::{Event, JournalPosition};
+use yardmaster_protocol::{BaseMoved, Event, JournalPosition};
 
 /// What is to be published, with its place in the journal and its trace.
 pub(crate) type Outgoing = (JournalPosition, Event, Option<String>);
@@ -14,6 +14,7 @@ const BATCHES_WAITING: usize = 1_024;
 /// Publishes events in the order of the journal, each for as long as it takes.
 #[derive(Debug)]
 pub(crate) struct Outbox {
+    bus: Bus,
     batches: mpsc::Sender<Vec<Outgoing>>,
     sent: u64,
     published: watch::Receiver<u64>,
@@ -24,13 +25,21 @@ impl Outbox {
     pub(crate) fn start(bus: Bus) -> Outbox {
         let (batches, waiting) = mpsc::channel(BATCHES_WAITING);
         let (done, published) = watch::channel(0);
-        let task = tokio::spawn(publish_all(bus, waiting, done));
-        Outbox { batches, sent: 0, published, task }
+        let task = tokio::spawn(publish_all(bus.clone(), waiting, done));
+        Outbox { bus, batches, sent: 0, published, task }
     }
 
     pub(crate) async fn send(&mut self, events: Vec<Outgoing>) {
         if !events.is_empty() && self.batches.send(events).await.is_ok() {
             self.sent += 1;
+        }
+    }
+
+    /// Tells single agents what no stream keeps: at most once, whoever listens.
+    pub(crate) fn tell(&self, told: Vec<BaseMoved>) {
+        if !told.is_empty() {
+            let bus = self.bus.clone();
+            tokio::spawn(async move { bus.tell_agents(&told).await });
         }
     }
 

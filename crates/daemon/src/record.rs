@@ -23,7 +23,7 @@ impl Packed {
     pub(crate) fn new(steps: Vec<Step>) -> Packed {
         let mut packed = Packed::default();
         let (mut open, mut facts, mut bytes, mut number) = (Vec::new(), 0, 0, 0);
-        for Step { entry, events } in steps {
+        for Step { entry, events, .. } in steps {
             packed.events.extend(events.into_iter().map(|e| (number + e.index as usize, e)));
             number += entry.facts.len();
             for piece in pieces(entry) {
@@ -105,6 +105,7 @@ mod tests {
         Step {
             entry: Entry { at: Millis(1), facts: (0..facts).map(fact).collect() },
             events: (0..facts).map(event).collect(),
+            told: Vec::new(),
         }
     }
 

@@ -4,7 +4,7 @@ use tokio::sync::mpsc;
 use tokio::task::spawn_blocking;
 use yardmaster_failpoint::{Point, hit};
 use yardmaster_git::{GitError, Mirror};
-use yardmaster_protocol::{BranchName, CommitId, LandOutcome, Landing, Project, Sighting};
+use yardmaster_protocol::{BranchName, CommitId, LandOutcome, Landing, Movement, Project, Sighting};
 
 use crate::happening::Happening;
 
@@ -16,11 +16,11 @@ pub(crate) enum RemoteOrder {
     Land(Landing),
 }
 
-/// What the hand at a target found.
+/// What the hand at a target found; with the paths that somebody changed there around the queue.
 #[derive(Debug)]
 pub(crate) enum RemoteReport {
-    Looked { known: Option<CommitId>, found: Result<Sighting, GitError> },
-    Pushed { to: CommitId, outcome: LandOutcome },
+    Looked { known: Option<CommitId>, found: Result<Sighting, GitError>, around: Vec<String> },
+    Pushed { to: CommitId, outcome: LandOutcome, around: Vec<String> },
 }
 
 /// Starts the hand at `target`.
@@ -51,8 +51,11 @@ fn silence(order: &RemoteOrder) -> impl FnOnce(String) -> RemoteReport + use<> {
         RemoteOrder::Land(landing) => (None, Some(landing.to)),
     };
     move |why| match to {
-        Some(to) => RemoteReport::Pushed { to, outcome: LandOutcome::Unknown { why } },
-        None => RemoteReport::Looked { known, found: Err(GitError::Unreachable { why }) },
+        Some(to) => RemoteReport::Pushed { to, outcome: LandOutcome::Unknown { why }, around: Vec::new() },
+        None => {
+            let found = Err(GitError::Unreachable { why });
+            RemoteReport::Looked { known, found, around: Vec::new() }
+        }
     }
 }
 
@@ -62,13 +65,30 @@ fn carry_out(mirror: &Mirror, target: &BranchName, order: RemoteOrder) -> Remote
             hit(Point::BeforeLook);
             let found = mirror.look(target, known, &asked);
             hit(Point::AfterLook);
-            RemoteReport::Looked { known, found }
+            let around = known.zip(found.as_ref().ok());
+            let around = around.map(|(known, seen)| changed(mirror, known, seen)).unwrap_or_default();
+            RemoteReport::Looked { known, found, around }
         }
         RemoteOrder::Land(landing) => {
             let outcome = mirror.land_audited(target, &landing);
-            RemoteReport::Pushed { to: landing.to, outcome }
+            let around = match &outcome {
+                LandOutcome::Landed { seen } => changed(mirror, landing.to, seen),
+                LandOutcome::Moved { seen } => changed(mirror, landing.from, seen),
+                LandOutcome::Declined { .. } | LandOutcome::Altered { .. } | LandOutcome::Unknown { .. } => {
+                    Vec::new()
+                }
+            };
+            RemoteReport::Pushed { to: landing.to, outcome, around }
         }
     }
+}
+
+/// What differs from where the target was; nothing where that cannot be said.
+fn changed(mirror: &Mirror, from: CommitId, seen: &Sighting) -> Vec<String> {
+    if seen.tip == from || !matches!(seen.movement, Movement::Forward) {
+        return Vec::new();
+    }
+    mirror.changed_paths(from, seen.tip).map(|changes| changes.files).unwrap_or_default()
 }
 
 /// What a project file says, or why it cannot be used.

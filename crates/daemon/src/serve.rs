@@ -349,7 +349,7 @@ pub(crate) async fn first_look(
                 if served {
                     check_gate(settings, &target, &sighting)?;
                 }
-                let report = RemoteReport::Looked { known, found: Ok(sighting) };
+                let report = RemoteReport::Looked { known, found: Ok(sighting), around: Vec::new() };
                 looks.push(Happening::Remote(target, report));
             }
             Err(why @ GitError::Unreachable { .. }) if known.is_some() => {

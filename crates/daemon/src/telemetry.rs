@@ -90,6 +90,10 @@ pub(crate) fn tell(fact: &Fact) {
             tracing::warn!(%target, %commit, why, "the target is red");
         }
         Fact::Stalled { target, why } => tracing::error!(%target, why, "stalled"),
+        Fact::Intended { target, intent, .. } => {
+            tracing::debug!(%target, agent = %intent.agent, branch = %intent.branch, "intent");
+        }
+        Fact::IntentWithdrawn { agent, branch, .. } => tracing::debug!(%agent, %branch, "intent withdrawn"),
         Fact::PressureSet { pressure, pending } => tracing::info!(?pressure, pending, "pressure"),
         Fact::WentOn { target } => tracing::info!(%target, "goes on"),
         Fact::TargetGreen { target, commit } => tracing::info!(%target, %commit, "the target is green again"),

@@ -1,8 +1,9 @@
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Announcement, Assembly, Blocker, BranchName, ChangeSize, CommitId, Event, Failure, Gate, GateEvidence,
-    IntakeSeq, Millis, Movement, Pressure, Project, Refusal, RequestId, Review, RunId, RunOutcome, TreeId,
+    AgentName, Announcement, Assembly, Blocker, BranchName, ChangeSize, CommitId, Event, Failure, Gate,
+    GateEvidence, IntakeSeq, Intent, Millis, Movement, Pressure, Project, Refusal, RequestId, Review, RunId,
+    RunOutcome, TreeId,
 };
 
 /// What one input meant: facts that happened at one moment.
@@ -310,6 +311,24 @@ pub enum Fact {
     WentOn {
         /// Which branch.
         target: BranchName,
+    },
+    /// An agent said what it means to work on; the older word for that branch does not count any more.
+    Intended {
+        /// The message.
+        intake: IntakeSeq,
+        /// Where it is to land.
+        target: BranchName,
+        /// What it said.
+        intent: Box<Intent>,
+    },
+    /// An agent does not mean to work on it any more.
+    IntentWithdrawn {
+        /// The message.
+        intake: IntakeSeq,
+        /// Who meant to.
+        agent: AgentName,
+        /// On which branch.
+        branch: BranchName,
     },
     /// What agents should do about the length of the queue has changed.
     PressureSet {

@@ -3,13 +3,16 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::refusal::RefusalCode::{BadValue, MissingField, NotJson, TooLarge, UnknownType, WrongType};
-use crate::{AgentName, BadId, BranchName, CommitId, Refusal, RequestId, Requirement};
+use crate::{AgentName, BadId, BranchName, CommitId, Globs, Intent, Refusal, RequestId, Requirement};
 
 /// The largest message that is looked at, in bytes.
 pub const MAX_PAYLOAD_BYTES: usize = 64 * 1024;
 const MAX_LIST: usize = 2_000;
 /// Each is looked up again whenever something changes.
 const MAX_NEEDS: usize = 64;
+/// Of an intent: its globs stay in memory for a day.
+const MAX_INTENT_FILES: usize = 100;
+const MAX_SYSTEM_BYTES: usize = 256;
 const MAX_TEXT: usize = 4_096;
 /// Of unknown fields. Records, snapshots and events wrap them in some levels more, and every JSON reader stops
 /// somewhere, ours at 128: what is taken here must be readable there.
@@ -48,6 +51,8 @@ pub enum Incoming {
     ReadyToMerge(Box<Announcement>),
     /// A branch is taken back.
     Withdraw(Withdrawal),
+    /// An agent means to work on something.
+    Intent(Box<Intent>),
 }
 
 /// What an agent says of a branch that is ready to merge. Lists and priority are claims: git's own
@@ -130,7 +135,7 @@ impl Incoming {
             return Err(Refusal::new(NotJson, "the message is JSON but not an object"));
         };
         let kind = match message.get("type") {
-            None => return Err(missing("type", "send \"ready_to_merge\" or \"withdraw\"")),
+            None => return Err(missing("type", "send \"ready_to_merge\", \"withdraw\" or \"intent\"")),
             Some(Value::String(kind)) => kind.clone(),
             Some(other) => return Err(wrong("type", "a string", other)),
         };
@@ -144,11 +149,12 @@ impl Incoming {
         match kind.as_str() {
             "ready_to_merge" => info.announcement().map(|a| Incoming::ReadyToMerge(Box::new(a))),
             "withdraw" => info.withdrawal().map(Incoming::Withdraw),
+            "intent" => info.intent().map(|i| Incoming::Intent(Box::new(i))),
             other => Err(Refusal::field(
                 UnknownType,
                 "type",
                 format!(
-                    "type `{}` is not known here: send \"ready_to_merge\" or \"withdraw\"",
+                    "type `{}` is not known here: send \"ready_to_merge\", \"withdraw\" or \"intent\"",
                     other.chars().filter(|c| !c.is_control()).take(60).collect::<String>()
                 ),
             )),
@@ -232,6 +238,25 @@ impl Info {
             branch: self.required("branch")?,
             request: self.id("request")?,
         })
+    }
+
+    fn intent(&mut self) -> Result<Intent, Refusal> {
+        let intent = Intent {
+            agent: self.required("agent")?,
+            branch: self.required("branch")?,
+            requirement: self.id("requirement")?,
+            target: self.id("target")?,
+            files: self.list("files", MAX_INTENT_FILES)?.unwrap_or_default(),
+            systems: self.list("systems", MAX_NEEDS)?.unwrap_or_default(),
+        };
+        Globs::new(&intent.files).map_err(|why| bad("files", why))?;
+        if intent.files.is_empty() && intent.systems.is_empty() {
+            return Err(missing("files", "an intent names likely `files` or `systems`"));
+        }
+        if let Some(long) = intent.systems.iter().find(|s| s.len() > MAX_SYSTEM_BYTES) {
+            return Err(bad("systems", format!("a name of {} bytes is too long", long.len())));
+        }
+        Ok(intent)
     }
 
     /// The field, with null the same as missing.

@@ -9,6 +9,7 @@ mod globs;
 mod ids;
 mod incoming;
 mod job;
+mod moved;
 mod project;
 mod refname;
 mod refusal;
@@ -35,6 +36,7 @@ pub use ids::{
 };
 pub use incoming::{Announcement, Incoming, MAX_PAYLOAD_BYTES, Priority, Withdrawal};
 pub use job::{GateJob, RunOutcome, RunReport, StepResult};
+pub use moved::{BaseMoved, BaseMovedType, Concern, Intent, LandedWork};
 pub use project::{Access, AgentScope, MAX_PROJECT_BYTES, Project, ReviewRule, Scope, System};
 pub use refname::BadRefName;
 pub use refusal::{Refusal, RefusalCode};

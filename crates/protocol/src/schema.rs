@@ -2,9 +2,9 @@ use schemars::{JsonSchema, Schema, schema_for};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Announcement, ErrorReply, Event, ExplainRequest, Explanation, FreezeReply, FreezeRequest, GateJob,
-    LogReply, LogRequest, QueueReply, RequestView, Review, RunReport, StatusReply, SubmitReply,
-    WithdrawReply, WithdrawRequest, Withdrawal,
+    Announcement, BaseMoved, ErrorReply, Event, ExplainRequest, Explanation, FreezeReply, FreezeRequest,
+    GateJob, Intent, LogReply, LogRequest, QueueReply, RequestView, Review, RunReport, StatusReply,
+    SubmitReply, WithdrawReply, WithdrawRequest, Withdrawal,
 };
 
 /// The message that offers a branch. This is the shape to write; what is read is more forgiving
@@ -50,12 +50,28 @@ enum ReviewType {
     Review,
 }
 
+/// The message that says what an agent means to work on.
+#[derive(Serialize, Deserialize, JsonSchema)]
+struct IntentMessage {
+    #[serde(rename = "type")]
+    kind: IntentType,
+    merge_info: Intent,
+}
+
+#[derive(Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+enum IntentType {
+    Intent,
+}
+
 /// Every schema of the wire by file name; `docs/protocol/` holds them and a test holds them true.
 pub fn schemas() -> Vec<(&'static str, Schema)> {
     vec![
         ("ready_to_merge", schema_for!(ReadyToMerge)),
         ("withdraw", schema_for!(Withdraw)),
         ("review", schema_for!(ReviewMessage)),
+        ("intent", schema_for!(IntentMessage)),
+        ("base_moved", schema_for!(BaseMoved)),
         ("event", schema_for!(Event)),
         ("error", schema_for!(ErrorReply)),
         ("submit_reply", schema_for!(SubmitReply)),

@@ -57,6 +57,15 @@ impl Queue {
             | Fact::WentOn { .. }
             | Fact::TargetRed { .. }
             | Fact::TargetGreen { .. } => self.apply_to_target(at, fact),
+            Fact::Intended { intake, target, intent } => {
+                self.intended(at, *intake, target, intent);
+                None
+            }
+            Fact::IntentWithdrawn { intake, agent, branch } => {
+                self.taken.insert(*intake);
+                self.forget_intent(&(agent.clone(), branch.clone()));
+                None
+            }
             Fact::PressureSet { pressure, pending } => Some(self.pressure_set(at, *pressure, *pending)),
         }
     }
@@ -94,6 +103,9 @@ impl Queue {
             }
             Fact::Withdrawn { request, by, intake } => {
                 intake.iter().for_each(|seq| self.taken.insert(*seq));
+                if let Some(a) = self.live.get(request).map(|r| &r.announcement) {
+                    self.forget_intent(&(a.agent.clone(), a.branch.clone()));
+                }
                 let body = EventBody::MergeWithdrawn { by: by.clone() };
                 self.end(*request, at, Ending::Withdrawn { by: by.clone() }, body)
             }
@@ -187,6 +199,7 @@ impl Queue {
         };
         self.last_request = self.last_request.max(id.0);
         self.latest = self.latest.max(*published);
+        self.forget_intent(&(announcement.agent.clone(), announcement.branch.clone()));
         self.live.insert(
             id,
             Request {

@@ -1,7 +1,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
-use yardmaster_protocol::{AgentName, BranchName, IntakeSeq, RequestId};
+use yardmaster_protocol::{AgentName, BranchName, Globs, IntakeSeq, RequestId};
 
+use crate::intent::Place;
 use crate::rules::{Mark, Rules};
 use crate::state::{Ended, Phase, Queue, Request};
 
@@ -16,6 +17,8 @@ pub(crate) struct Index {
     pub(crate) dependents: BTreeSet<RequestId>,
     /// Live requests by the agent that announced them.
     pub(crate) by_agent: BTreeMap<AgentName, BTreeSet<RequestId>>,
+    /// The globs of announced intents.
+    pub(crate) intents: BTreeMap<Place, Globs>,
     /// Messages of arriving requests.
     pub(crate) arriving: BTreeMap<IntakeSeq, RequestId>,
     /// Ended requests by target and branch.
@@ -41,6 +44,8 @@ impl Queue {
         for id in live {
             self.index_live(id);
         }
+        let intents: Vec<Place> = self.intents.keys().cloned().collect();
+        intents.iter().for_each(|place| self.index_intent(place));
         let ended: Vec<RequestId> = self.ended.keys().copied().collect();
         for id in ended {
             self.index_ended(id);

@@ -10,6 +10,7 @@ mod freeze;
 mod health;
 mod index;
 mod input;
+mod intent;
 mod invariant;
 mod order;
 mod plan;
@@ -29,6 +30,7 @@ mod watch;
 
 pub use freeze::FREEZERS;
 pub use input::Input;
+pub use intent::Moved;
 pub use plan::{Order, PinAsk, Plan};
 pub use policy::{BaseRed, ChangelogPolicy, GateRule, Policy};
 pub use state::{Ended, Ending, Queue};

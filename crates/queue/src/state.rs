@@ -8,6 +8,7 @@ use yardmaster_protocol::{
 
 use crate::freeze::Frozen;
 use crate::index::Index;
+use crate::intent::{Intended, Place};
 use crate::policy::{GateRule, Policy};
 use crate::review::Reviews;
 use crate::taken::Taken;
@@ -31,6 +32,9 @@ pub struct Queue {
     /// When the latest announcement was published, by the server's clock.
     #[serde(default)]
     pub(crate) latest: Millis,
+    /// What agents mean to work on.
+    #[serde(default, with = "pairs")]
+    pub(crate) intents: BTreeMap<Place, Intended>,
     /// What agents were told last about the length of the queue.
     #[serde(default)]
     pub(crate) pressure: Pressure,

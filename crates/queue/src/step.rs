@@ -1,13 +1,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use yardmaster_protocol::{
-    AgentName, Announcement, BadId, BranchName, CommitId, Entry, Event, Fact, GateEvidence, Incoming,
-    Inspection, IntakeSeq, LandOutcome, Landing, Millis, Project, Refusal, RefusalCode, RequestId, RunReport,
-    Sighting, Withdrawal, agent_of_subject,
+    AgentName, Announcement, BadId, BaseMoved, BranchName, CommitId, Entry, Event, Fact, GateEvidence,
+    Incoming, Inspection, IntakeSeq, LandOutcome, Landing, Millis, Project, Refusal, RefusalCode, RequestId,
+    RunReport, Sighting, Withdrawal, agent_of_subject,
 };
 
 use crate::failure;
 use crate::input::Input;
+use crate::intent::Moved;
 use crate::order::Rank;
 use crate::policy::Policy;
 use crate::state::{Custody, Queue};
@@ -32,6 +33,8 @@ pub struct Step {
     pub entry: Entry,
     /// The events that they cause, to be published once they are journalled.
     pub events: Vec<Projected>,
+    /// What single agents are to be told besides, once; kept nowhere, and lost with whoever should send it.
+    pub told: Vec<BaseMoved>,
 }
 
 impl Queue {
@@ -84,6 +87,7 @@ pub(crate) struct Act<'a> {
     at: Millis,
     facts: Vec<Fact>,
     events: Vec<Projected>,
+    pub(crate) moved: BTreeMap<BranchName, Moved>,
     /// Of those that wait, as far as a place among them was asked for.
     ranks: BTreeMap<BranchName, Vec<Rank>>,
 }
@@ -91,16 +95,26 @@ pub(crate) struct Act<'a> {
 impl<'a> Act<'a> {
     fn begin(queue: &'a mut Queue, now: Millis, policy: &'a Policy) -> Self {
         let at = now.max(queue.now);
-        Act { queue, policy, at, facts: Vec::new(), events: Vec::new(), ranks: BTreeMap::new() }
+        Act {
+            queue,
+            policy,
+            at,
+            facts: Vec::new(),
+            events: Vec::new(),
+            moved: BTreeMap::new(),
+            ranks: BTreeMap::new(),
+        }
     }
 
     fn finish(mut self) -> Step {
         self.tell_pressure();
         self.queue.assert_invariants();
-        Step { entry: Entry { at: self.at, facts: self.facts }, events: self.events }
+        let told = self.tell_of_landings(self.at);
+        Step { entry: Entry { at: self.at, facts: self.facts }, events: self.events, told }
     }
 
     pub(crate) fn emit(&mut self, fact: Fact) {
+        self.note_landing(&fact);
         let index = u32::try_from(self.facts.len()).unwrap_or(u32::MAX);
         self.events.extend(self.queue.apply(self.at, &fact).map(|e| e.at(index)));
         self.facts.push(fact);
@@ -108,10 +122,16 @@ impl<'a> Act<'a> {
 
     /// An announcement alone decides nothing until its head is in custody.
     fn has_consequences(&self) -> bool {
-        !self
-            .facts
-            .iter()
-            .all(|f| matches!(f, Fact::Announced { .. } | Fact::Refused { .. } | Fact::ReviewRefused { .. }))
+        !self.facts.iter().all(|f| {
+            matches!(
+                f,
+                Fact::Announced { .. }
+                    | Fact::Refused { .. }
+                    | Fact::ReviewRefused { .. }
+                    | Fact::Intended { .. }
+                    | Fact::IntentWithdrawn { .. }
+            )
+        })
     }
 
     pub(crate) fn facts_so_far(&self) -> usize {
@@ -141,8 +161,10 @@ impl<'a> Act<'a> {
                 let request = RequestId(self.queue.last_request + 1);
                 self.emit(Fact::Announced { request, intake, target, published, traceparent, announcement });
             }
+            Ok(Incoming::Intent(intent)) => self.intend(intake, intent),
             Ok(Incoming::Withdraw(withdrawal)) => match self.to_withdraw(&withdrawal) {
                 Ok(request) => self.withdraw(request, withdrawal.agent.to_string(), Some(intake)),
+                Err(_) if self.is_intended(&withdrawal) => self.withdraw_intent(intake, withdrawal),
                 Err(refusal) => self.refuse(intake, subject, refusal, payload),
             },
         }
@@ -166,24 +188,21 @@ impl<'a> Act<'a> {
         let agent = match incoming {
             Incoming::ReadyToMerge(a) => &a.agent,
             Incoming::Withdraw(w) => &w.agent,
+            Incoming::Intent(i) => &i.agent,
         };
         if self.policy.bind_agent_to_subject {
             check_agent(agent_of_subject(subject), agent, "merge_info.agent")?;
         }
         match incoming {
             Incoming::ReadyToMerge(a) => self.admissible(a),
+            Incoming::Intent(i) => self.is_served(i.target.as_ref()),
             Incoming::Withdraw(_) => Ok(()),
         }
     }
 
     fn admissible(&self, announcement: &Announcement) -> Result<(), Refusal> {
+        self.is_served(announcement.target.as_ref())?;
         let target = announcement.target.as_ref().unwrap_or(&self.policy.default_target);
-        if !self.policy.targets.contains(target) {
-            let served: Vec<&str> = self.policy.targets.iter().map(BranchName::as_str).collect();
-            let message =
-                format!("target `{target}` is not served here: this queue lands on {}", served.join(", "));
-            return Err(Refusal::field(RefusalCode::UnknownTarget, "merge_info.target", message));
-        }
         if announcement.branch == *target {
             let message =
                 format!("branch `{target}` is the target itself: announce the branch that your work is on");
@@ -205,6 +224,14 @@ impl<'a> Act<'a> {
             return Err(Refusal::new(RefusalCode::QuotaExceeded, message));
         }
         Ok(())
+    }
+
+    fn is_served(&self, target: Option<&BranchName>) -> Result<(), Refusal> {
+        let Some(target) = target.filter(|t| !self.policy.targets.contains(*t)) else { return Ok(()) };
+        let served: Vec<&str> = self.policy.targets.iter().map(BranchName::as_str).collect();
+        let message =
+            format!("target `{target}` is not served here: this queue lands on {}", served.join(", "));
+        Err(Refusal::field(RefusalCode::UnknownTarget, "merge_info.target", message))
     }
 
     /// The newest live request that a withdrawal means.

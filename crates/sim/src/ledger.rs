@@ -189,6 +189,7 @@ impl Ledger {
                 Violation::unless(still > LONGEST_GATE, rule, || why.clone())
             }
             Fact::WentOn { .. } | Fact::PressureSet { .. } => Ok(()),
+            Fact::Intended { intake, .. } | Fact::IntentWithdrawn { intake, .. } => self.answer(*intake),
             Fact::Landed { .. } => self.landed(truth, fact),
             Fact::Failed { request, failure } => {
                 self.just(truth, *request, failure)?;

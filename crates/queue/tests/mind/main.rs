@@ -4,6 +4,7 @@
 
 mod explain;
 mod failures;
+mod intents;
 mod review;
 mod rules;
 mod scope;
