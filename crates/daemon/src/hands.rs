@@ -118,7 +118,7 @@ impl Hands {
                 }
                 Order::Assemble { target, base, specs } if !paused => self.assemble(target, base, specs),
                 Order::Land { target, landing } if !paused => self.land(target, landing),
-                Order::Assemble { .. } | Order::Land { .. } => {}
+                Order::Assemble { .. } | Order::Land { .. } | Order::Compare { .. } => {}
                 Order::Test(job) => {
                     wanted.insert(job.run.clone());
                     if !self.jobs.contains_key(&job.run) {

@@ -80,6 +80,10 @@ pub(crate) fn tell(fact: &Fact) {
         Fact::FellOff { target, from, requests } => {
             tracing::error!(%target, %from, requests = requests.len(), "landed work is not on the target any more");
         }
+        Fact::Compared { target, requests, conflicts, with_tip, .. } => {
+            let (new, pairs, hopeless) = (requests.len(), conflicts.len(), with_tip.len());
+            tracing::debug!(%target, new, pairs, hopeless, "heads compared");
+        }
         Fact::CandidatesLost { commits } => {
             tracing::warn!(commits = commits.len(), "candidates of another daemon are made again");
         }

@@ -31,10 +31,43 @@ pub struct Landing {
     pub trees: Vec<TreeId>,
 }
 
+/// Two requests whose heads do not merge.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PairConflict {
+    /// The one.
+    pub one: RequestId,
+    /// And the other.
+    pub other: RequestId,
+    /// Where; a bounded number of paths.
+    pub paths: Vec<String>,
+}
+
+/// A request whose head does not merge with the target's tip.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TipConflict {
+    /// Which.
+    pub request: RequestId,
+    /// Where; a bounded number of paths.
+    pub paths: Vec<String>,
+}
+
 /// Something that happened. The journal is made of these and nothing else.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "fact", rename_all = "snake_case")]
 pub enum Fact {
+    /// Heads that wait were merged with each other and with the tip, to know who conflicts with whom.
+    Compared {
+        /// For which target.
+        target: BranchName,
+        /// Its tip then.
+        tip: CommitId,
+        /// Those that were compared with all others for the first time.
+        requests: Vec<RequestId>,
+        /// Pairs that do not merge, one of `requests` in each.
+        conflicts: Vec<PairConflict>,
+        /// Those that do not merge with `tip`: of all, where the tip is new, else of `requests`.
+        with_tip: Vec<TipConflict>,
+    },
     /// A branch was announced and got an id; it is no request before it is pinned.
     Announced {
         /// The new id.

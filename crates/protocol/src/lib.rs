@@ -27,7 +27,7 @@ pub use event::{
 pub use explain::{
     Action, ActionKind, Change, Counterfactual, Estimate, ExplainRequest, Explanation, Link, LinkKind,
 };
-pub use fact::{Entry, Fact, Landing, Projected};
+pub use fact::{Entry, Fact, Landing, PairConflict, Projected, TipConflict};
 pub use gate::{DEFAULT_STEP_TIMEOUT_MS, Gate, GateError, MAX_STEPS, PROJECT_FILE, Step};
 pub use globs::{Globs, MAX_GLOB_BYTES, MAX_GLOBS};
 pub use ids::{

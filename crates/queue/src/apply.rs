@@ -39,6 +39,7 @@ impl Queue {
                 self.apply_end(at, fact)
             }
             Fact::Assembled { .. }
+            | Fact::Compared { .. }
             | Fact::CandidatesLost { .. }
             | Fact::Testing { .. }
             | Fact::BaseTesting { .. }
@@ -124,6 +125,7 @@ impl Queue {
                     self.target(&target).assemblies.insert((*base, *request), assembly.clone());
                 }
             }
+            Fact::Compared { .. } => self.compared(fact),
             Fact::CandidatesLost { commits } => self.candidates_lost(commits),
             Fact::Testing { request, .. } => return self.testing(*request, at, fact),
             Fact::BaseTesting { target, .. } => self.base_testing(target, at, fact),
@@ -185,6 +187,12 @@ impl Queue {
         request.blockers = blockers.to_vec();
         if request.is_told_held() {
             self.index.attended.insert(id);
+        }
+        let waits = request.is_waiting() && !blockers.is_empty();
+        if waits {
+            self.index.told.insert(id);
+        } else {
+            self.index.told.remove(&id);
         }
         if blockers.is_empty() {
             return None;
@@ -285,6 +293,7 @@ impl Queue {
         if let Phase::Waiting(custody) = &request.phase {
             request.phase = Phase::Stacked(custody.clone());
             let target = request.target.clone();
+            self.index.not_waiting(&target, id);
             self.target(&target).stack.push(id);
             self.progress(&target, at);
         }
@@ -424,6 +433,7 @@ impl Queue {
         let target = self.target(&request.target);
         target.stack.retain(|r| *r != id);
         target.assemblies.retain(|(_, r), _| *r != id);
+        target.compared.forget(id);
         Some(request)
     }
 

@@ -25,6 +25,10 @@ pub(crate) struct Index {
     pub(crate) ended_by_branch: BTreeMap<(BranchName, BranchName), BTreeSet<RequestId>>,
     /// The latest landed request by requirement and by branch.
     pub(crate) landed_names: BTreeMap<String, RequestId>,
+    /// Live requests in custody that have no place in the stack, by target.
+    pub(crate) waiting: BTreeMap<BranchName, BTreeSet<RequestId>>,
+    /// Those of them that are told to wait for something.
+    pub(crate) told: BTreeSet<RequestId>,
     /// Branches with more than one request in custody.
     pub(crate) crowded: BTreeSet<(BranchName, BranchName)>,
     /// What the projects of the targets say about paths.
@@ -35,7 +39,25 @@ pub(crate) struct Index {
     pub(crate) attended: BTreeSet<RequestId>,
 }
 
+impl Index {
+    pub(crate) fn not_waiting(&mut self, target: &BranchName, id: RequestId) {
+        self.told.remove(&id);
+        if let Some(waiting) = self.waiting.get_mut(target) {
+            waiting.remove(&id);
+            if waiting.is_empty() {
+                self.waiting.remove(target);
+            }
+        }
+    }
+}
+
 impl Queue {
+    /// Live requests in custody that have no place in the stack.
+    pub(crate) fn waiting(&self, name: &BranchName) -> impl Iterator<Item = (RequestId, &Request)> {
+        let waiting = self.index.waiting.get(name).into_iter().flatten();
+        waiting.filter_map(|id| Some((*id, self.live.get(id)?)))
+    }
+
     pub(crate) fn build_index(&mut self) {
         self.index = Index::default();
         let names: Vec<BranchName> = self.targets.keys().cloned().collect();
@@ -67,6 +89,12 @@ impl Queue {
             }
             Phase::Waiting(_) | Phase::Stacked(_) => {
                 self.index.arriving.remove(&request.intake);
+                if request.is_waiting() {
+                    self.index.waiting.entry(request.target.clone()).or_default().insert(id);
+                    if !request.blockers.is_empty() {
+                        self.index.told.insert(id);
+                    }
+                }
                 if !a.depends_on.is_empty() {
                     self.index.dependents.insert(id);
                 }
@@ -110,6 +138,7 @@ impl Queue {
                 self.index.by_agent.remove(&a.agent);
             }
         }
+        self.index.not_waiting(&request.target, id);
         self.index.dependents.remove(&id);
         self.index.attended.remove(&id);
         self.index.marks.remove(&id);

@@ -1,6 +1,6 @@
 use yardmaster_protocol::{
-    Assembled, BranchName, CommitId, Inspection, IntakeSeq, LandOutcome, Millis, Project, RequestId,
-    RunReport, Sighting,
+    Assembled, BranchName, CommitId, Inspection, IntakeSeq, LandOutcome, Millis, PairConflict, Project,
+    RequestId, RunReport, Sighting, TipConflict,
 };
 
 /// Everything that can happen to the queue. Any of them may come late, twice or never.
@@ -63,6 +63,19 @@ pub enum Input {
     RemoteSilent {
         /// What went wrong.
         why: String,
+    },
+    /// Heads were merged with each other and with the tip.
+    Compared {
+        /// For which target.
+        target: BranchName,
+        /// Its tip then.
+        tip: CommitId,
+        /// Those that were asked for.
+        requests: Vec<RequestId>,
+        /// Pairs that do not merge.
+        conflicts: Vec<PairConflict>,
+        /// Those that do not merge with `tip`.
+        with_tip: Vec<TipConflict>,
     },
     /// Merges were worked out.
     Assembled {

@@ -2,7 +2,9 @@
 //! (`step`), facts become state (`replay`), state becomes the work that should be in progress
 //! (`plan`). No I/O, no clock, no randomness, no async: `now` and policy are arguments.
 
+mod apart;
 mod apply;
+mod compare;
 mod depend;
 mod explain;
 mod failure;
@@ -32,7 +34,7 @@ pub use freeze::FREEZERS;
 pub use input::Input;
 pub use intent::Moved;
 pub use plan::{Order, PinAsk, Plan};
-pub use policy::{BaseRed, ChangelogPolicy, GateRule, Policy};
+pub use policy::{BaseRed, ChangelogPolicy, GateRule, Overlap, Policy};
 pub use state::{Ended, Ending, Queue};
 pub use step::{Projected, Step};
 pub use takeover::MadeCandidate;

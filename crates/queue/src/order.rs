@@ -5,8 +5,8 @@ use yardmaster_protocol::{BranchName, ChangeSize, Millis, RequestId};
 use crate::policy::Policy;
 use crate::state::{Queue, Request};
 
-/// Smaller comes first: class (better with age), size, age, id.
-pub(crate) type Rank = (i64, ChangeSize, Millis, RequestId);
+/// Smaller comes first: class (better with age), with how many others it does not merge, size, age, id.
+pub(crate) type Rank = (i64, usize, ChangeSize, Millis, RequestId);
 
 impl Queue {
     /// The rank of a request in custody.
@@ -14,17 +14,15 @@ impl Queue {
         let class = self.class(id, request);
         let aged = self.now.since(request.arrived).checked_div(policy.ageing_ms).unwrap_or(0);
         let size = request.custody().map(|c| c.size).unwrap_or_default();
-        (class - i64::try_from(aged).unwrap_or(i64::MAX / 2), size, request.published, id)
+        let conflicts = self.targets.get(&request.target).map_or(0, |t| t.compared.conflicts(id));
+        (class - i64::try_from(aged).unwrap_or(i64::MAX / 2), conflicts, size, request.published, id)
     }
 
-    /// The waiting request that takes the next place in the stack: the best one whose dependencies
-    /// have landed or stand in the stack already.
-    pub(crate) fn next_to_stack(&self, name: &BranchName, policy: &Policy) -> Option<RequestId> {
+    /// The best waiting request whose dependencies have landed or stand in the stack already.
+    pub(crate) fn best_waiting(&self, name: &BranchName, policy: &Policy) -> Option<RequestId> {
         let stack = self.targets.get(name).map(|t| t.stack.as_slice()).unwrap_or_default();
-        self.live
-            .iter()
-            .filter(|(_, r)| r.is_waiting() && r.target == *name)
-            .map(|(id, r)| (self.rank(*id, r, policy), *id))
+        self.waiting(name)
+            .map(|(id, r)| (self.rank(id, r, policy), id))
             .filter(|(_, id)| !self.is_held(*id, policy))
             .filter(|(_, id)| !self.index.dependents.contains(id) || self.needs_are_met(*id, stack))
             .min_by_key(|(rank, _)| *rank)
@@ -36,12 +34,8 @@ impl Queue {
     /// may take no part.
     pub(crate) fn landing_order(&self, name: &BranchName, policy: &Policy) -> Vec<RequestId> {
         let mut order = self.targets.get(name).map(|t| t.stack.clone()).unwrap_or_default();
-        let mut waiting: Vec<(Rank, RequestId)> = self
-            .live
-            .iter()
-            .filter(|(_, r)| r.is_waiting() && r.target == *name)
-            .map(|(id, r)| (self.rank(*id, r, policy), *id))
-            .collect();
+        let mut waiting: Vec<(Rank, RequestId)> =
+            self.waiting(name).map(|(id, r)| (self.rank(id, r, policy), id)).collect();
         waiting.sort_by_key(|(rank, _)| Reverse(*rank));
         let (mut held, mut barred): (Vec<RequestId>, Vec<RequestId>) = Default::default();
         while let Some((_, id)) = waiting.pop() {
@@ -65,8 +59,7 @@ impl Queue {
 
     /// The ranks of all that wait, best first.
     pub(crate) fn waiting_ranks(&self, name: &BranchName, policy: &Policy) -> Vec<Rank> {
-        let waiting = self.live.iter().filter(|(_, r)| r.is_waiting() && r.target == *name);
-        let mut ranks: Vec<Rank> = waiting.map(|(id, r)| self.rank(*id, r, policy)).collect();
+        let mut ranks: Vec<Rank> = self.waiting(name).map(|(id, r)| self.rank(id, r, policy)).collect();
         ranks.sort_unstable();
         ranks
     }

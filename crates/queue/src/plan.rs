@@ -51,6 +51,15 @@ pub enum Order {
         /// In order.
         specs: Vec<CandidateSpec>,
     },
+    /// Merge heads with each other and with the tip, to know who conflicts with whom.
+    Compare {
+        /// For which target.
+        target: BranchName,
+        /// Its tip.
+        tip: CommitId,
+        /// Those that were not compared yet; all others only with the tip, where it is new.
+        requests: Vec<RequestId>,
+    },
     /// Run the gate.
     Test(GateJob),
     /// Push.
@@ -71,6 +80,12 @@ impl Queue {
             if let Some(walk) = self.walk(name, policy) {
                 orders.extend(self.merges(name, &walk, policy));
             }
+            let compare = self.to_compare(name);
+            orders.extend(compare.map(|(tip, requests)| Order::Compare {
+                target: name.clone(),
+                tip,
+                requests,
+            }));
             orders.extend(self.tests(name));
             let landing = self.targets.get(name).and_then(|t| t.landing.clone());
             orders.extend(landing.map(|landing| Order::Land { target: name.clone(), landing }));

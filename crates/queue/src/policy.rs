@@ -35,6 +35,22 @@ pub struct Policy {
     /// Beyond what runs take, something has to end within so many milliseconds.
     #[serde(default = "stall_grace_ms")]
     pub stall_grace_ms: u64,
+    /// Which requests are kept apart.
+    #[serde(default)]
+    pub overlap: Overlap,
+}
+
+/// Which requests are kept apart: the later one waits until the earlier one is decided.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Overlap {
+    /// Those that do not merge with each other. What merges is tested on top of each other.
+    #[default]
+    Textual,
+    /// Those that touch the same file, too.
+    Files,
+    /// Those that touch the same system or the same file, too.
+    Systems,
 }
 
 fn stall_grace_ms() -> u64 {
@@ -95,6 +111,7 @@ impl Policy {
             changelog: None,
             base_red: BaseRed::default(),
             stall_grace_ms: stall_grace_ms(),
+            overlap: Overlap::default(),
         }
     }
 

@@ -56,7 +56,7 @@ impl Rules {
     }
 
     /// The systems that `files` belong to.
-    fn systems_of(&self, files: &[String]) -> BTreeSet<String> {
+    pub(crate) fn systems_of(&self, files: &[String]) -> BTreeSet<String> {
         let touched = |globs: &Globs| files.iter().any(|f| globs.matches(f));
         self.systems.iter().filter(|(_, g)| touched(g)).map(|(name, _)| name.clone()).collect()
     }

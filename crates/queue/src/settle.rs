@@ -1,4 +1,4 @@
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use yardmaster_protocol::{
     Assembly, Blocker, BlockerKind, BranchName, CommitId, Fact, Failure, GateEvidence, Landing, RequestId,
@@ -29,6 +29,7 @@ impl Act<'_> {
                 self.end_unserved(name);
                 self.supersede_older(name);
                 self.conclude(name);
+                self.fail_hopeless(name);
                 self.fill_stack(name);
                 self.start_landing(name);
                 self.match_runs(name);
@@ -177,7 +178,8 @@ impl Act<'_> {
             }
             let mut free = window - carrying;
             while free > 0 {
-                let Some(request) = self.queue.next_to_stack(name, self.policy) else { return };
+                let next = self.queue.next_to_stack(name, Some(&walk), self.policy);
+                let Some(request) = next else { return };
                 self.emit(Fact::Stacked { request });
                 free -= 1;
             }
@@ -306,6 +308,7 @@ impl Act<'_> {
     /// Publishes what has changed in what requests wait for.
     fn explain_waits(&mut self) {
         let mut changed: Vec<(RequestId, Vec<Blocker>)> = Vec::new();
+        let mut kept_apart = Vec::new();
         let tangled = self.queue.tangled();
         let names: Vec<BranchName> = self.queue.targets.keys().cloned().collect();
         for name in names {
@@ -318,19 +321,40 @@ impl Act<'_> {
                 }
             }
             changed.extend(self.waits_for_the_tip(&name));
+            kept_apart.extend(self.queue.kept_apart(&name, walk.as_ref(), self.policy));
         }
-        let told: BTreeSet<RequestId> = changed.iter().map(|(r, _)| *r).collect();
-        let (dependents, attended) = (&self.queue.index.dependents, &self.queue.index.attended);
-        let is_waiting = |r: &&RequestId| self.queue.live.get(r).is_some_and(|r| r.is_waiting());
-        let waiting = dependents.union(attended).filter(is_waiting).filter(|r| !told.contains(r));
-        let waiting: Vec<_> = waiting.map(|r| (*r, self.blockers_of_waiting(*r, &tangled))).collect();
-        changed.extend(waiting);
+        changed.extend(self.waits_outside(&changed, &tangled, kept_apart));
         for (request, mut blockers) in changed {
             blockers.truncate(MAX_BLOCKERS);
             if self.queue.live.get(&request).is_some_and(|r| r.blockers != blockers) {
                 self.emit(Fact::Blocked { request, blockers });
             }
         }
+    }
+}
+
+impl Act<'_> {
+    /// What those wait for that have no place in the stack, besides their turn; also those that wait for
+    /// nothing any more. Without who is `told` already.
+    fn waits_outside(
+        &self,
+        told: &[(RequestId, Vec<Blocker>)],
+        tangled: &BTreeSet<RequestId>,
+        kept_apart: Vec<(RequestId, Vec<Blocker>)>,
+    ) -> BTreeMap<RequestId, Vec<Blocker>> {
+        let told: BTreeSet<RequestId> = told.iter().map(|(r, _)| *r).collect();
+        let index = &self.queue.index;
+        let mut waits: BTreeMap<RequestId, Vec<Blocker>> =
+            index.told.iter().map(|id| (*id, Vec::new())).collect();
+        let waiting = |r: &&RequestId| self.queue.live.get(r).is_some_and(|r| r.is_waiting());
+        for id in index.dependents.union(&index.attended).filter(waiting) {
+            waits.insert(*id, self.blockers_of_waiting(*id, tangled));
+        }
+        for (id, blockers) in kept_apart {
+            waits.entry(id).or_default().extend(blockers);
+        }
+        waits.retain(|id, _| !told.contains(id));
+        waits
     }
 }
 
@@ -394,22 +418,7 @@ impl Queue {
         if others.is_empty() {
             others.extend(place.behind.last());
         }
-        let blocker = |other: RequestId| {
-            let label = self.live.get(&other).map(|r| r.label()).unwrap_or_default();
-            Blocker {
-                kind: BlockerKind::TextualConflict,
-                with: Some(other.to_string()),
-                paths: paths.clone(),
-                until: format!(
-                    "{other} has landed (then this one fails with the conflict) or left the queue"
-                ),
-                reason: format!(
-                    "does not merge with {other} ({label}), which is ahead of it: {}",
-                    paths.join(", ")
-                ),
-            }
-        };
-        others.into_iter().map(blocker).collect()
+        others.into_iter().map(|other| self.unmergeable(other, paths)).collect()
     }
 
     fn suspicion_blockers(&self, place: &Place) -> Vec<Blocker> {
@@ -478,7 +487,7 @@ impl Queue {
     }
 
     /// The last requests that landed changes to `paths`, newest first.
-    fn landed_on_paths(&self, name: &BranchName, paths: &[String]) -> Vec<String> {
+    pub(crate) fn landed_on_paths(&self, name: &BranchName, paths: &[String]) -> Vec<String> {
         let landed = self.ended.iter().rev().filter(|(_, e)| {
             e.target == *name
                 && matches!(e.ending, crate::state::Ending::Landed { .. })

@@ -6,6 +6,7 @@ use yardmaster_protocol::{
     IntakeSeq, Landing, Millis, Pressure, Project, RequestId, RunId, RunOutcome, TreeId,
 };
 
+use crate::compare::Compared;
 use crate::freeze::Frozen;
 use crate::index::Index;
 use crate::intent::{Intended, Place};
@@ -198,6 +199,9 @@ pub(crate) struct Target {
     /// Since when it is told to be stalled.
     #[serde(default)]
     pub(crate) stalled: Option<Millis>,
+    /// How those in custody merge with each other and with the tip.
+    #[serde(default)]
+    pub(crate) compared: Compared,
 }
 
 impl Default for Target {
@@ -218,6 +222,7 @@ impl Default for Target {
             told_red: None,
             progressed: None,
             stalled: None,
+            compared: Compared::default(),
         }
     }
 }

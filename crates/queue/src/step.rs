@@ -65,6 +65,9 @@ impl Queue {
             Input::Tick { awake } => act.watch(awake, now),
             Input::RemoteSilent { why } => act.remote_is_silent(why),
             Input::Assembled { target, merges } => act.assembled(&target, merges),
+            Input::Compared { target, tip, requests, conflicts, with_tip } => {
+                act.take_comparison(target, tip, requests, conflicts, with_tip);
+            }
             Input::RunEnded(report) => act.run_ended(report),
             Input::LandEnded { target, to, outcome, project } => {
                 act.land_ended(&target, to, outcome, project);
@@ -327,7 +330,7 @@ impl<'a> Act<'a> {
     fn pin(&mut self, request: RequestId, custody: Custody, contained: bool) {
         let Some(live) = self.queue.live.get(&request) else { return };
         let (class, target) = (self.queue.class_of_new(live, &custody), live.target.clone());
-        let rank = (class, custody.size, live.published, request);
+        let rank = (class, 0, custody.size, live.published, request);
         let position = self.take_position(rank, &target);
         let Custody { head, merge_base, size, files } = custody;
         self.emit(Fact::Pinned { request, head, merge_base, size, files, position });

@@ -3,7 +3,7 @@ use std::rc::Rc;
 
 use yardmaster_protocol::{
     Assembled, Assembly, CandidateSpec, ChangeSize, CommitId, Inspection, MergedBy, Movement, ObjectId,
-    TreeId,
+    PairConflict, RequestId, TipConflict, TreeId,
 };
 
 use crate::rng::digest;
@@ -176,6 +176,30 @@ impl Git {
             merged.extend(value.map(|v| (region.clone(), v.clone())));
         }
         if conflicts.is_empty() { Ok(merged) } else { Err(conflicts.into_iter().collect()) }
+    }
+
+    /// How `new` merge with all of `heads`, and those with `tip`.
+    pub(crate) fn compare(
+        &self,
+        tip: CommitId,
+        new: &[RequestId],
+        heads: &[(RequestId, CommitId)],
+    ) -> (Vec<PairConflict>, Vec<TipConflict>) {
+        let mut conflicts = Vec::new();
+        for (i, (one, head)) in heads.iter().enumerate() {
+            for (other, theirs) in heads.iter().take(i) {
+                if (new.contains(one) || new.contains(other))
+                    && let Err(paths) = self.merge_files(*theirs, *head)
+                {
+                    conflicts.push(PairConflict { one: *one, other: *other, paths });
+                }
+            }
+        }
+        let with_tip = heads.iter().filter_map(|(request, head)| {
+            let paths = self.merge_files(tip, *head).err()?;
+            Some(TipConflict { request: *request, paths })
+        });
+        (conflicts, with_tip.collect())
     }
 
     /// Merges each spec onto the last one that was clean.

@@ -27,6 +27,7 @@ impl World {
                         self.own(ms, Own::Merged { target, merges });
                     }
                 }
+                Order::Compare { target, tip, requests } => self.compare(target, tip, requests),
                 Order::Test(job) => jobs.push(job),
                 Order::Land { target, landing } => self.push(target, landing),
             }
@@ -108,6 +109,28 @@ impl World {
                 self.input(Input::RemoteSilent { why: "it does not answer".to_owned() })
             }
         }
+    }
+
+    /// What is found is told somewhat later; a mirror that is full finds nothing.
+    fn compare(&mut self, target: BranchName, tip: CommitId, requests: Vec<RequestId>) {
+        let out = self.is_out(Outage::Mirror);
+        let Some(daemon) = self.daemons.get_mut(&self.acting) else { return };
+        if out || !daemon.comparing.insert(target.clone()) {
+            return;
+        }
+        let heads = daemon.queue.heads(&target);
+        let (conflicts, with_tip) = self.git.compare(tip, &requests, &heads);
+        let comparison =
+            Box::new(Input::Compared { target: target.clone(), tip, requests, conflicts, with_tip });
+        let ms = self.rng.range(5, 2_000);
+        self.own(ms, Own::Compared { target, comparison });
+    }
+
+    pub(crate) fn compared(&mut self, target: &BranchName, comparison: Input) -> Result<(), Violation> {
+        if let Some(daemon) = self.daemons.get_mut(&self.acting) {
+            daemon.comparing.remove(target);
+        }
+        self.input(comparison)
     }
 
     pub(crate) fn merged(

@@ -1,8 +1,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use yardmaster_protocol::{
-    Announcement, Assembly, BranchName, CommitId, Event, Fact, Gate, GateId, IntakeSeq, Millis, Project,
-    RequestId, RunId, RunOutcome, TreeId,
+    Announcement, Assembly, Blocker, BlockerKind, BranchName, CommitId, Event, Fact, Gate, GateId, IntakeSeq,
+    Millis, Project, RequestId, RunId, RunOutcome, TreeId,
 };
 use yardmaster_queue::{GateRule, Policy, Step};
 
@@ -69,6 +69,12 @@ pub(crate) struct Ledger {
     pub(crate) stacked: Vec<RequestId>,
     /// When somebody ended, by the server's clock.
     pub(crate) last_end: u64,
+    /// Those that waited apart in their place.
+    pub(crate) was_apart: BTreeSet<RequestId>,
+    /// How often another policy came.
+    pub(crate) reloads: u32,
+    /// Targets whose tip, or something on it, was red for a while.
+    pub(crate) was_red: BTreeSet<BranchName>,
     /// How often each target moved other than by a landing of ours.
     pub(crate) moves: BTreeMap<BranchName, u32>,
 }
@@ -102,6 +108,8 @@ pub(crate) struct Record {
     pub(crate) told: bool,
     /// Its head is in custody.
     pub(crate) pinned: bool,
+    /// What it touches.
+    pub(crate) files: BTreeSet<String>,
     /// Where it landed.
     pub(crate) commit: Option<CommitId>,
     /// The server's time of its announcement.
@@ -168,11 +176,12 @@ impl Ledger {
                 self.is_repetition(*request, *of)?;
                 self.end(*request, End::Repeated)
             }
-            Fact::Pinned { request, head, .. } => {
+            Fact::Pinned { request, head, files, .. } => {
                 self.is_no_repetition(*request, *head)?;
                 let record = self.live(*request)?;
                 record.head = Some(*head);
                 record.pinned = true;
+                record.files = files.iter().cloned().collect();
                 let intake = record.intake;
                 self.answer(intake)
             }
@@ -207,6 +216,13 @@ impl Ledger {
                 self.is_newer(*request, *by)?;
                 self.end(*request, End::Superseded(*by))
             }
+            Fact::Blocked { request, blockers } => {
+                let apart = |b: &Blocker| matches!(b.kind, BlockerKind::Dependency | BlockerKind::TargetRed);
+                if self.stacked.contains(request) && blockers.iter().any(apart) {
+                    self.was_apart.insert(*request);
+                }
+                Ok(())
+            }
             Fact::Stacked { request } => {
                 self.stacked.push(*request);
                 Ok(())
@@ -230,9 +246,9 @@ impl Ledger {
             }
             Fact::RemoteLost { .. }
             | Fact::RemoteBack
-            | Fact::Blocked { .. }
             | Fact::Reviewed { .. }
             | Fact::ReviewRefused { .. }
+            | Fact::Compared { .. }
             | Fact::CandidatesLost { .. } => Ok(()),
             Fact::TargetSeen { .. }
             | Fact::TargetRed { .. }
@@ -257,6 +273,7 @@ impl Ledger {
             end: None,
             told: false,
             pinned: false,
+            files: BTreeSet::new(),
             commit: None,
             sent: *published,
             until: Millis(u64::MAX),
@@ -282,6 +299,7 @@ impl Ledger {
                     at: truth.now,
                 };
                 self.is_asked_rightly(truth, fact, &asked)?;
+                self.is_kept_apart(truth, &asked)?;
                 (run, asked)
             }
             Fact::BaseTesting { target, run, commit, tree, gate, .. } => {
@@ -316,6 +334,7 @@ impl Ledger {
                 Ok(())
             }
             Fact::TargetRed { target, commit, .. } => {
+                self.was_red.insert(target.clone());
                 let before = self.told_red.insert(target.clone(), *commit);
                 Violation::unless(before != Some(*commit), "a red tip is told once", || target.to_string())?;
                 self.tip_is(truth, target, *commit, false)

@@ -1,7 +1,7 @@
 use std::rc::Rc;
 
 use yardmaster_protocol::{BranchName, CommitId, Fact, Gate};
-use yardmaster_queue::{GateRule, Input};
+use yardmaster_queue::{GateRule, Input, Overlap};
 
 use crate::fault::Fault;
 use crate::gate::{GATE_REGION, change_region, fix_region};
@@ -103,6 +103,11 @@ impl World {
                 _ => GateRule::Fixed(Gate::command("gate fixed 2")),
             };
         }
+        if self.rng.chance(20) {
+            policy.overlap =
+                if policy.overlap == Overlap::Textual { Overlap::Files } else { Overlap::Textual };
+        }
+        self.ledger.reloads += 1;
         self.count(Fault::Reload);
         self.tell(|_| format!("the policy is now {policy:?}"));
         self.policy = Rc::new(policy);

@@ -1,5 +1,5 @@
 use yardmaster_protocol::{AgentName, BranchName, Gate};
-use yardmaster_queue::{BaseRed, GateRule, Policy};
+use yardmaster_queue::{BaseRed, GateRule, Overlap, Policy};
 
 use crate::fault::{Fault, points};
 use crate::gate::GATE_REGION;
@@ -29,6 +29,11 @@ pub(crate) fn policy(rng: &mut Rng) -> Policy {
         0 => BaseRed::Ignore,
         1 | 2 => BaseRed::Block,
         _ => BaseRed::Differential,
+    };
+    policy.overlap = match rng.index(6) {
+        0 => Overlap::Files,
+        1 => Overlap::Systems,
+        _ => Overlap::Textual,
     };
     policy.max_pending = if rng.chance(10) { 4 } else { 1_000 };
     policy.max_pending_per_agent = if rng.chance(10) { 3 } else { 256 };

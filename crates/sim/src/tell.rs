@@ -349,6 +349,10 @@ impl Teller {
                     let merges = self.git.assemble(base, &specs);
                     self.input(Input::Assembled { target, merges })
                 }
+                Order::Compare { target, tip, requests } => {
+                    let (conflicts, with_tip) = self.git.compare(tip, &requests, &self.queue.heads(&target));
+                    self.input(Input::Compared { target, tip, requests, conflicts, with_tip })
+                }
                 Order::Test(_) => false,
                 Order::Land { landing, .. } => self.land(&landing),
             };

@@ -1,5 +1,5 @@
 use yardmaster_protocol::{BranchName, Fact, Movement, RequestId, TargetView, TipHealth};
-use yardmaster_queue::{BaseRed, Step};
+use yardmaster_queue::{BaseRed, Overlap, Step};
 
 use crate::daemon::Daemon;
 use crate::ledger::{Asked, End, Ledger, Truth};
@@ -21,6 +21,24 @@ impl Ledger {
         Violation::unless(*attempt == tries + 1, "attempts are counted", || format!("{run}: {attempt}"))?;
         let most = truth.policy.window_max.max(truth.policy.window_min).max(1) as usize;
         Violation::unless(behind.len() < most, "nothing above the window is tested", || run.to_string())
+    }
+
+    /// Who shares a file with somebody beneath it is not tested where the policy keeps such apart; but who waited
+    /// apart for a better tip, or for another policy, comes back to its place beneath others.
+    pub(crate) fn is_kept_apart(&self, truth: &Truth, asked: &Asked) -> Result<(), Violation> {
+        let Some(request) = asked.request.filter(|_| truth.policy.overlap != Overlap::Textual) else {
+            return Ok(());
+        };
+        let files = |r: &RequestId| self.requests.get(r).map(|r| &r.files);
+        let shares = |r: &&RequestId| {
+            files(r).zip(files(&request)).is_some_and(|(a, b)| a.intersection(b).next().is_some())
+        };
+        let came_back = self.reloads > 0 || self.was_red.contains(&asked.target);
+        let came_back = |r: &RequestId| came_back || self.was_apart.contains(r);
+        let below = asked.behind.iter().find(shares).filter(|r| !came_back(r) && !came_back(&request));
+        Violation::unless(below.is_none(), "who shares a file is kept apart", || {
+            format!("{request} is tested on top of {below:?}")
+        })
     }
 
     pub(crate) fn is_window(truth: &Truth, window: u32) -> Result<(), Violation> {

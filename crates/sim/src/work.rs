@@ -166,6 +166,10 @@ impl World {
             info.insert("priority".to_owned(), json!(priority));
         }
         let subject = announce_subject(&work.agent);
+        if let (true, Value::Object(info)) = (self.rng.chance(30), &mut info) {
+            let system = ["api", "web", "store"].get(self.rng.index(3)).copied().unwrap_or("api");
+            info.insert("systems_touched".to_owned(), json!([system]));
+        }
         self.send(subject, json!({"type": "ready_to_merge", "merge_info": info}).to_string());
     }
 

@@ -60,6 +60,7 @@ pub(crate) enum Own {
     Again { input: Box<Input> },
     Pinned { found: Option<Vec<(RequestId, Inspection)>> },
     Merged { target: BranchName, merges: Option<Vec<Assembled>> },
+    Compared { target: BranchName, comparison: Box<Input> },
     PushReturns { target: BranchName, landing: Landing, pushed: Option<Pushed> },
     LookDue { target: BranchName, periodic: bool },
     LookReturns { target: BranchName, known: Option<CommitId>, sighting: Option<Sighting> },

@@ -1,0 +1,214 @@
+//! Which requests are kept apart: the later one waits until the earlier one is decided.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use yardmaster_protocol::{Blocker, BlockerKind, BranchName, RequestId};
+
+use crate::order::Rank;
+use crate::policy::{Overlap, Policy};
+use crate::state::{Queue, Request};
+use crate::walk::Walk;
+
+/// Others that one request is told to wait for.
+const NAMED: usize = 5;
+/// Paths that are told of one of them.
+const PATHS_NAMED: usize = 20;
+
+/// What two requests may not both touch at the same time.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+enum Ground<'a> {
+    File(&'a str),
+    System(String),
+}
+
+/// Those that are ahead, in order, and what they stand on.
+#[derive(Default)]
+struct Ahead<'a> {
+    /// By request, its place in the order.
+    places: BTreeMap<RequestId, usize>,
+    /// The last one on each ground.
+    grounds: BTreeMap<Ground<'a>, RequestId>,
+}
+
+impl<'a> Ahead<'a> {
+    fn push(&mut self, queue: &'a Queue, id: RequestId, policy: &Policy) {
+        self.places.insert(id, self.places.len());
+        if let Some(request) = queue.live.get(&id) {
+            self.grounds.extend(grounds(queue, request, policy).map(|ground| (ground, id)));
+        }
+    }
+
+    fn is_clear_of(&self, queue: &Queue, id: RequestId, request: &Request, policy: &Policy) -> bool {
+        !self.conflicts(queue, id, request).any(|_| true)
+            && !grounds(queue, request, policy).any(|ground| self.grounds.contains_key(&ground))
+    }
+
+    fn conflicts<'q>(
+        &self,
+        queue: &'q Queue,
+        id: RequestId,
+        request: &Request,
+    ) -> impl Iterator<Item = (RequestId, &'q Vec<String>)> {
+        let target = queue.targets.get(&request.target);
+        let known = target.into_iter().flat_map(move |t| t.compared.conflicts_of(id));
+        known.filter(|(other, _)| self.places.contains_key(other))
+    }
+}
+
+/// What `request` stands on by the policy.
+fn grounds<'a>(queue: &'a Queue, request: &'a Request, policy: &Policy) -> impl Iterator<Item = Ground<'a>> {
+    let custody = request.custody().filter(|_| policy.overlap != Overlap::Textual);
+    let files = custody.into_iter().flat_map(|c| &c.files).map(|f| Ground::File(f.as_str()));
+    let of_systems = policy.overlap == Overlap::Systems;
+    let systems = if of_systems { queue.systems_of(request) } else { BTreeSet::new() };
+    files.chain(systems.into_iter().map(Ground::System))
+}
+
+impl Queue {
+    /// Whether nothing keeps anybody apart on this target.
+    fn all_may_meet(&self, name: &BranchName, policy: &Policy) -> bool {
+        policy.overlap == Overlap::Textual && self.targets.get(name).is_none_or(|t| t.compared.is_empty())
+    }
+
+    /// Who waits outside the stack and could stand in it, but for those that are kept apart; best first.
+    fn ready(&self, name: &BranchName, policy: &Policy) -> Vec<RequestId> {
+        let stack = self.targets.get(name).map(|t| t.stack.as_slice()).unwrap_or_default();
+        let mut ranked: Vec<(Rank, RequestId)> = self
+            .waiting(name)
+            .filter(|(id, _)| !self.is_held(*id, policy))
+            .filter(|(id, _)| !self.index.dependents.contains(id) || self.needs_are_met(*id, stack))
+            .map(|(id, r)| (self.rank(id, r, policy), id))
+            .collect();
+        ranked.sort_unstable();
+        ranked.into_iter().map(|(_, id)| id).collect()
+    }
+
+    /// Those in the stack that are on their way; who waits apart there holds nobody up.
+    fn under_way<'a>(&'a self, name: &BranchName, walk: Option<&Walk>, policy: &Policy) -> Ahead<'a> {
+        let mut ahead = Ahead::default();
+        let places = walk.map(|walk| walk.places.as_slice()).unwrap_or_default();
+        let apart: BTreeSet<RequestId> = places.iter().filter(|p| p.is_apart()).map(|p| p.request).collect();
+        let stack = self.targets.get(name).into_iter().flat_map(|t| &t.stack);
+        stack.filter(|id| !apart.contains(id)).for_each(|id| ahead.push(self, *id, policy));
+        ahead
+    }
+
+    /// The best waiting request that may stand in the stack now. Who is kept apart from one ahead of it waits,
+    /// and keeps those after it apart in turn: nobody overtakes for ever, and nobody waits in a circle.
+    pub(crate) fn next_to_stack(
+        &self,
+        name: &BranchName,
+        walk: Option<&Walk>,
+        policy: &Policy,
+    ) -> Option<RequestId> {
+        if self.all_may_meet(name, policy) {
+            return self.best_waiting(name, policy);
+        }
+        let mut ahead = self.under_way(name, walk, policy);
+        self.ready(name, policy).into_iter().find(|id| {
+            let clear = self.live.get(id).is_some_and(|r| ahead.is_clear_of(self, *id, r, policy));
+            if !clear {
+                ahead.push(self, *id, policy);
+            }
+            clear
+        })
+    }
+
+    /// Who is kept apart, and from whom: on each ground the last one that is ahead.
+    pub(crate) fn kept_apart(
+        &self,
+        name: &BranchName,
+        walk: Option<&Walk>,
+        policy: &Policy,
+    ) -> Vec<(RequestId, Vec<Blocker>)> {
+        if self.all_may_meet(name, policy) {
+            return Vec::new();
+        }
+        let mut ahead = self.under_way(name, walk, policy);
+        let mut held = Vec::new();
+        for id in self.ready(name, policy) {
+            let Some(request) = self.live.get(&id) else { continue };
+            let blockers = self.apart_blockers(id, request, &ahead, policy);
+            if !blockers.is_empty() {
+                held.push((id, blockers));
+            }
+            ahead.push(self, id, policy);
+        }
+        held
+    }
+
+    fn apart_blockers(
+        &self,
+        id: RequestId,
+        request: &Request,
+        ahead: &Ahead<'_>,
+        policy: &Policy,
+    ) -> Vec<Blocker> {
+        let mut conflicts: Vec<_> = ahead.conflicts(self, id, request).collect();
+        conflicts.sort_by_key(|(other, _)| std::cmp::Reverse(ahead.places.get(other)));
+        let mut blockers: Vec<Blocker> =
+            conflicts.into_iter().take(NAMED).map(|(other, paths)| self.unmergeable(other, paths)).collect();
+        let mut shared: BTreeMap<RequestId, Vec<Ground<'_>>> = BTreeMap::new();
+        for ground in grounds(self, request, policy) {
+            if let Some(other) = ahead.grounds.get(&ground) {
+                shared.entry(*other).or_default().push(ground);
+            }
+        }
+        let mut shared: Vec<_> = shared.into_iter().collect();
+        shared.sort_by_key(|(other, _)| std::cmp::Reverse(ahead.places.get(other)));
+        blockers
+            .extend(shared.into_iter().take(NAMED).map(|(other, grounds)| self.overlapping(other, &grounds)));
+        blockers
+    }
+
+    pub(crate) fn unmergeable(&self, other: RequestId, paths: &[String]) -> Blocker {
+        Blocker {
+            kind: BlockerKind::TextualConflict,
+            with: Some(other.to_string()),
+            paths: paths.to_vec(),
+            until: format!("{other} has landed (then this one fails with the conflict) or left the queue"),
+            reason: format!(
+                "does not merge with {other} ({}), which is ahead of it: {}",
+                self.label(other),
+                paths.join(", ")
+            ),
+        }
+    }
+
+    fn overlapping(&self, other: RequestId, grounds: &[Ground<'_>]) -> Blocker {
+        let files =
+            grounds.iter().filter_map(|g| if let Ground::File(f) = g { Some((*f).to_owned()) } else { None });
+        let paths: Vec<String> = files.take(PATHS_NAMED).collect();
+        let systems: Vec<String> = grounds
+            .iter()
+            .filter_map(|g| if let Ground::System(s) = g { Some(format!("system `{s}`")) } else { None })
+            .collect();
+        let shared: Vec<String> = systems.into_iter().chain(paths.iter().cloned()).take(NAMED).collect();
+        let more = grounds.len().saturating_sub(shared.len());
+        let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+        Blocker {
+            kind: BlockerKind::Overlap,
+            with: Some(other.to_string()),
+            paths,
+            until: format!("{other} has landed or left the queue"),
+            reason: format!(
+                "touches what {other} ({}) touches, which is ahead of it: {}{more}",
+                self.label(other),
+                shared.join(", ")
+            ),
+        }
+    }
+
+    fn label(&self, id: RequestId) -> String {
+        self.live.get(&id).map(Request::label).unwrap_or_default()
+    }
+
+    /// The systems that a request touches: by its real files where the target's project maps them, and those
+    /// that it claims.
+    fn systems_of(&self, request: &Request) -> BTreeSet<String> {
+        let rules = self.index.rules.get(&request.target);
+        let real = rules.zip(request.custody()).map(|(rules, custody)| rules.systems_of(&custody.files));
+        let claimed = request.announcement.systems_touched.iter().cloned();
+        claimed.chain(real.into_iter().flatten()).collect()
+    }
+}
