@@ -64,6 +64,10 @@ impl Teller {
                 env.push(("YARDMASTER__QUEUE__WINDOW_MAX", max.to_string()));
                 slots = max + 1;
             }
+            if let Verb::Overlap(overlap) = line.verb {
+                let name = format!("{overlap:?}").to_lowercase();
+                env.push(("YARDMASTER__QUEUE__OVERLAP", name));
+            }
         }
         // By a link, so that it can be taken away without the remote itself.
         std::os::unix::fs::symlink(house.remote.path(), house.dir.path().join("front.git")).expect("a link");
@@ -112,7 +116,7 @@ impl Teller {
 
     pub(crate) async fn line(&mut self, verb: &Verb) -> Result<(), String> {
         match verb {
-            Verb::Window { .. } => {}
+            Verb::Window { .. } | Verb::Overlap(_) => {}
             Verb::Change(change) => self.change(change),
             Verb::Red(rule) => self.rules.push(rule.clone()),
             Verb::Refuse(name) => self.refuse(name),

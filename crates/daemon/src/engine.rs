@@ -11,6 +11,7 @@ use yardmaster_queue::{Input, Moved, Policy, Queue, Step};
 
 use crate::ServeError;
 use crate::clock::{self, Wakefulness};
+use crate::compare::Comparison;
 use crate::custody::Lacking;
 use crate::hands::Hands;
 use crate::happening::Happening;
@@ -227,6 +228,12 @@ impl Engine {
                 }
             }
             Happening::Remote(target, report) => return steps.push(self.remote_report(target, report)),
+            Happening::Compared(target, found) => {
+                self.hands.compared(&target, found.as_ref().err());
+                if let Ok(Comparison { tip, requests, conflicts, with_tip }) = found {
+                    inputs.push(Input::Compared { target, tip, requests, conflicts, with_tip });
+                }
+            }
             Happening::JobsGone(gone) => self.hands.jobs_gone(gone),
             Happening::Asked(question) => questions.push(question),
             Happening::Lacking(Lacking { heads, candidates }) => {

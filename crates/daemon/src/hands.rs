@@ -14,6 +14,7 @@ use yardmaster_protocol::{
 use yardmaster_queue::{Order, PinAsk, Policy, Queue};
 
 use crate::caught;
+use crate::compare::{self, Matrices, Question};
 use crate::happening::Happening;
 use crate::in_hand::InHand;
 use crate::remote::{self, RemoteOrder};
@@ -41,6 +42,10 @@ pub(crate) struct Hands {
     pushing: BTreeSet<BranchName>,
     pinning: BTreeSet<BranchName>,
     assembling: BTreeSet<BranchName>,
+    comparing: BTreeSet<BranchName>,
+    matrices: Matrices,
+    /// After trouble with comparing, which holds nothing else up.
+    compare_again: Option<Instant>,
     gathering: BTreeMap<BranchName, Gathering>,
     jobs: BTreeMap<RunId, JobTicket>,
     /// Jobs that were not in the stream at the last look, though nobody had reported.
@@ -80,6 +85,9 @@ impl Hands {
             pushing: BTreeSet::new(),
             pinning: BTreeSet::new(),
             assembling: BTreeSet::new(),
+            comparing: BTreeSet::new(),
+            matrices: Matrices::default(),
+            compare_again: None,
             gathering: BTreeMap::new(),
             jobs: BTreeMap::new(),
             missed: BTreeSet::new(),
@@ -118,7 +126,8 @@ impl Hands {
                 }
                 Order::Assemble { target, base, specs } if !paused => self.assemble(target, base, specs),
                 Order::Land { target, landing } if !paused => self.land(target, landing),
-                Order::Assemble { .. } | Order::Land { .. } | Order::Compare { .. } => {}
+                Order::Assemble { .. } | Order::Land { .. } => {}
+                Order::Compare { target, tip, requests } => self.compare(queue, target, tip, requests, now),
                 Order::Test(job) => {
                     wanted.insert(job.run.clone());
                     if !self.jobs.contains_key(&job.run) {
@@ -180,6 +189,28 @@ impl Hands {
                 let assembled = caught::assemble(&mirror, base, &specs);
                 hit(Point::AfterAssemble);
                 Happening::Assembled(target, assembled)
+            });
+        }
+    }
+
+    fn compare(
+        &mut self,
+        queue: &Queue,
+        target: BranchName,
+        tip: CommitId,
+        new: Vec<RequestId>,
+        now: Instant,
+    ) {
+        if let Some(again) = self.compare_again.filter(|again| *again > now) {
+            self.wake_at(again);
+            return;
+        }
+        if self.comparing.insert(target.clone()) {
+            let (mirror, matrix) = (Arc::clone(&self.mirror), self.matrices.of(&target));
+            let question = Question { tip, new, heads: queue.heads(&target) };
+            self.in_background(move || {
+                let found = compare::compare(&mirror, &matrix, question);
+                Happening::Compared(target, found)
             });
         }
     }
@@ -339,6 +370,14 @@ impl Hands {
     pub(crate) fn assembled(&mut self, target: &BranchName, trouble: Option<&GitError>) {
         self.assembling.remove(target);
         self.after("assemble", trouble);
+    }
+
+    pub(crate) fn compared(&mut self, target: &BranchName, trouble: Option<&GitError>) {
+        self.comparing.remove(target);
+        self.compare_again = trouble.map(|why| {
+            tracing::warn!(%why, "failed to compare what waits; it is tried again");
+            Instant::now() + LONGEST_PAUSE
+        });
     }
 
     pub(crate) fn looked(&mut self, target: &BranchName, trouble: Option<&GitError>) {

@@ -5,6 +5,7 @@ use yardmaster_git::GitError;
 use yardmaster_protocol::{Assembled, BranchName, Inspection, RequestId, RunId, RunReport};
 use yardmaster_queue::Policy;
 
+use crate::compare::Comparison;
 use crate::custody::Lacking;
 use crate::questions::Question;
 use crate::remote::RemoteReport;
@@ -20,6 +21,7 @@ pub(crate) enum Happening {
     Reported(Box<(RunReport, ReportAck)>),
     Pinned(BranchName, Result<Vec<(RequestId, Inspection)>, GitError>),
     Assembled(BranchName, Result<Vec<Assembled>, GitError>),
+    Compared(BranchName, Result<Comparison, GitError>),
     Remote(BranchName, RemoteReport),
     /// Jobs that are not in the stream any more.
     JobsGone(Vec<RunId>),

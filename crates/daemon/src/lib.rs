@@ -3,6 +3,7 @@
 
 mod caught;
 mod clock;
+mod compare;
 mod crew;
 mod custody;
 mod engine;

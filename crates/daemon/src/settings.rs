@@ -6,7 +6,7 @@ use config::builder::DefaultState;
 use config::{Config, ConfigBuilder, ConfigError, Environment, File, FileFormat};
 use serde::Deserialize;
 use yardmaster_protocol::{BranchName, Gate, Requirement, parse_duration_ms};
-use yardmaster_queue::{BaseRed, ChangelogPolicy, GateRule, Policy};
+use yardmaster_queue::{BaseRed, ChangelogPolicy, GateRule, Overlap, Policy};
 
 /// The file that is read when none is named.
 const DEFAULT_FILE: &str = "yardmaster.toml";
@@ -169,6 +169,7 @@ struct RawQueue {
     max_lost_runs: u32,
     base_red: String,
     stall_grace: String,
+    overlap: String,
 }
 
 #[derive(Debug, Deserialize)]
@@ -225,6 +226,7 @@ max_pending_per_agent = 256
 max_lost_runs = 3
 base_red = "differential"
 stall_grace = "60s"
+overlap = "textual"
 [intake]
 poison_after = 2
 [git]
@@ -408,6 +410,7 @@ impl Raw {
         let kept = if self.changelog.enabled { changelog(&self.changelog, problems) } else { None };
         let stall_grace = duration("queue.stall_grace", &self.queue.stall_grace, problems);
         let base_red = base_red(&self.queue.base_red, problems);
+        let overlap = overlap(&self.queue.overlap, problems);
         let mut policy = Policy::new(target?);
         policy.targets.extend(others.into_iter().collect::<BTreeSet<_>>());
         policy.gate = gate;
@@ -423,6 +426,7 @@ impl Raw {
         policy.bind_agent_to_subject = self.auth.bind_agent_to_subject;
         policy.changelog = kept;
         policy.base_red = base_red;
+        policy.overlap = overlap;
         policy.stall_grace_ms = millis(stall_grace);
         Some(policy)
     }
@@ -487,6 +491,20 @@ fn base_red(text: &str, problems: &mut Vec<String>) -> BaseRed {
                 "`queue.base_red` is `{other}`, but must be \"differential\", \"block\" or \"ignore\""
             ));
             BaseRed::default()
+        }
+    }
+}
+
+fn overlap(text: &str, problems: &mut Vec<String>) -> Overlap {
+    match text {
+        "textual" => Overlap::Textual,
+        "files" => Overlap::Files,
+        "systems" => Overlap::Systems,
+        other => {
+            problems.push(format!(
+                "`queue.overlap` is `{other}`, but must be \"textual\", \"files\" or \"systems\""
+            ));
+            Overlap::default()
         }
     }
 }

@@ -1,5 +1,7 @@
 //! The language of `tests/stories/*.story`; its page is `tests/stories/README.md`.
 
+use yardmaster_queue::Overlap;
+
 /// A story: what happens and what is to be seen, line by line.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Story {
@@ -30,6 +32,8 @@ pub enum Verb {
         /// At most, and at first.
         max: u32,
     },
+    /// `overlap files`, `overlap systems`: which requests are kept apart. After the window.
+    Overlap(Overlap),
     /// `change NAME …`: somebody makes a branch from the tip of main and pushes it.
     Change(Change),
     /// `red A`, `red A with B`, `red A unless B`: a rule of the gate.
@@ -179,6 +183,8 @@ fn verb(code: &str) -> Result<Verb, String> {
     let names = || words.iter().map(|w| (*w).to_owned()).filter(|w| w != "nothing").collect::<Vec<String>>();
     match (first, words.as_slice()) {
         ("window", [width]) => window(width),
+        ("overlap", ["files"]) => Ok(Verb::Overlap(Overlap::Files)),
+        ("overlap", ["systems"]) => Ok(Verb::Overlap(Overlap::Systems)),
         ("change", [name, options @ ..]) => change(name, options).map(Verb::Change),
         ("red", [a]) => Ok(Verb::Red(RedRule::Alone((*a).to_owned()))),
         ("red", [a, "with", b]) => Ok(Verb::Red(RedRule::With((*a).to_owned(), (*b).to_owned()))),

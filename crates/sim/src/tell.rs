@@ -83,12 +83,17 @@ impl Teller {
 
     fn line(&mut self, line: &Line) -> Result<(), String> {
         self.now += 1_000;
-        if self.queue.tip(&self.main).is_none() && !matches!(line.verb, Verb::Window { .. }) {
+        let is_policy = matches!(line.verb, Verb::Window { .. } | Verb::Overlap(_));
+        if self.queue.tip(&self.main).is_none() && !is_policy {
             self.look();
         }
         match &line.verb {
             Verb::Window { min, max } => {
                 (self.policy.window_min, self.policy.window_max) = (*min, *max);
+                Ok(())
+            }
+            Verb::Overlap(overlap) => {
+                self.policy.overlap = *overlap;
                 Ok(())
             }
             Verb::Red(rule) => {
