@@ -8,7 +8,7 @@ announce A B C
 testing A on main
 events B: queued blocked(textual_conflict)
 finish A
-testing C on A
+testing C on main
 events B: queued blocked(textual_conflict) failed(conflict)
 finish C
 main: base A C

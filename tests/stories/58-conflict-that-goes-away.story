@@ -8,7 +8,7 @@ announce A B C
 testing A on main
 events B: queued blocked(textual_conflict)
 finish A
-testing B on main
-finish B C
-main: base B C
+testing C on main
+finish C B
+main: base C B
 events B: queued blocked(textual_conflict) testing complete

@@ -130,6 +130,13 @@ impl Life {
                     }
                     self.step(Input::Assembled { target, merges });
                 }
+                Order::Compare { target, tip, requests } => self.step(Input::Compared {
+                    target,
+                    tip,
+                    requests,
+                    conflicts: Vec::new(),
+                    with_tip: Vec::new(),
+                }),
                 Order::Test(job) => {
                     let (runner, started) = ("bench/1".to_owned(), Millis(self.now));
                     let report = RunReport {
