@@ -22,6 +22,7 @@ mod python;
 mod red_main;
 mod reload;
 mod remote_away;
+mod review;
 mod runner_lost;
 mod schemas;
 mod siege;

@@ -125,6 +125,12 @@ impl Teller {
                     self.announce(name, *head).await?;
                 }
             }
+            Verb::Rules(text) => self.rules(text),
+            Verb::Review { name, head, verdict, by } => {
+                let head = self.chosen(name, *head)?;
+                self.house.review(by, &head, verdict).await;
+                self.house.wait_until_acked_in("REVIEWS").await;
+            }
             Verb::Push { name, edits, fixed } => self.push(name, edits, *fixed),
             Verb::Delete(name) => {
                 self.house.remote.git(&["update-ref", "-d", &format!("refs/heads/work/{name}")]);
@@ -217,10 +223,25 @@ impl Teller {
         self.changes.get(name).and_then(|c| c.by.clone()).unwrap_or_else(|| "agent".to_owned())
     }
 
-    async fn announce(&mut self, name: &str, head: Option<usize>) -> Result<(), String> {
-        let heads = self.heads.get(name).cloned().unwrap_or_default();
+    fn chosen(&self, name: &str, head: Option<usize>) -> Result<String, String> {
+        let heads = self.heads.get(name).map(Vec::as_slice).unwrap_or_default();
         let chosen = head.map_or_else(|| heads.last(), |n| heads.get(n.checked_sub(1)?));
-        let commit = chosen.ok_or_else(|| format!("there is no such head of {name}"))?;
+        chosen.cloned().ok_or_else(|| format!("there is no such head of {name}"))
+    }
+
+    /// The rules of the project, pushed by hand once there is a change.
+    fn rules(&mut self, text: &str) {
+        if self.changes.is_empty() {
+            return;
+        }
+        let text = project(text);
+        let files = [(".yardmaster.toml", Some(text.as_str()))];
+        self.house.remote.commit(&Commit { branch: "main", from: Some("main"), files: &files });
+        self.hotfixes.insert(self.house.remote.head("main"), "rules".to_owned());
+    }
+
+    async fn announce(&mut self, name: &str, head: Option<usize>) -> Result<(), String> {
+        let commit = self.chosen(name, head)?;
         let change = self.changes.get(name).cloned().unwrap_or_default();
         let agent = self.agent(name);
         let info = json!({
@@ -512,13 +533,19 @@ fn same(expected: &str, found: &str) -> Result<(), String> {
     if expected == found { Ok(()) } else { Err(format!("expected `{expected}`, found `{found}`")) }
 }
 
+/// The project file: rules that are keys of the file itself come before the table of the gate.
+fn project(rules: &str) -> String {
+    format!("{rules}\n{PROJECT}")
+}
+
 /// The first commit, with every file that is edited anywhere in the story, and the hooks.
 fn set_up_remote(house: &House, gate: &GateKeeper, story: &Story) -> pipe::Receiver {
     let script = gate.script();
+    let project = project(story.first_rules());
     let lines: String = (1..=40).map(|n| format!("line {n}\n")).collect();
     let mut files: BTreeMap<&str, Option<&str>> = BTreeMap::from([
         ("gate.sh", Some(script.as_str())),
-        (".yardmaster.toml", Some(PROJECT)),
+        (".yardmaster.toml", Some(project.as_str())),
         ("README", Some("a project\n")),
     ]);
     for line in &story.lines {

@@ -163,6 +163,20 @@ impl House {
         ack.await.expect("stored");
     }
 
+    /// Says what a reviewer thinks of a head, as any client would, and waits for the stream's word.
+    pub async fn review(&self, reviewer: &str, head: &str, verdict: &str) {
+        let review = json!({"reviewer": reviewer, "head": head, "verdict": verdict});
+        self.publish_review(reviewer, json!({"type": "review", "review": review}).to_string()).await;
+    }
+
+    /// Publishes on a reviewer's subject and waits for the stream's word.
+    pub async fn publish_review(&self, reviewer: &str, payload: impl Into<Vec<u8>>) {
+        let js = async_nats::jetstream::new(self.nats.clone());
+        let payload: Vec<u8> = payload.into();
+        let ack = js.publish(format!("work.reviews.{reviewer}"), payload.into()).await.expect("published");
+        ack.await.expect("stored");
+    }
+
     /// Announces a branch with nothing but the three required fields.
     pub async fn announce(&self, agent: &str, branch: &str) {
         self.publish(agent, announcement(agent, branch, &json!({})).to_string()).await;
@@ -214,10 +228,15 @@ impl House {
         found
     }
 
-    /// Waits until the daemon has acked everything that is in the stream.
+    /// Waits until the daemon has acked every announcement.
     pub async fn wait_until_acked(&self) {
+        self.wait_until_acked_in("INTEGRATION").await;
+    }
+
+    /// Waits until the daemon has acked everything that is in a stream.
+    pub async fn wait_until_acked_in(&self, stream: &str) {
         let js = async_nats::jetstream::new(self.nats.clone());
-        let stream = js.get_stream("INTEGRATION").await.expect("a stream");
+        let stream = js.get_stream(stream).await.expect("a stream");
         let mut consumer: async_nats::jetstream::consumer::PullConsumer =
             stream.get_consumer("release-manager").await.expect("a consumer");
         let until = tokio::time::Instant::now() + crate::PATIENCE;

@@ -21,6 +21,22 @@ impl Queue {
             || (target.project.is_err() && matches!(policy.gate, GateRule::Fixed(_)))
     }
 
+    /// Whether an agent that may do what a pending request is held for announces the same work: then it is no
+    /// repetition, but takes its place.
+    pub(crate) fn has_the_right(&self, newcomer: RequestId, pending: RequestId) -> bool {
+        let (Some(new), Some(old)) = (self.live.get(&newcomer), self.live.get(&pending)) else {
+            return false;
+        };
+        let is_held = self.index.marks.get(&pending).is_some_and(|m| !m.scope.is_empty());
+        let rules = self.index.rules.get(&old.target).filter(|_| is_held && !self.is_landing(pending));
+        let may = |custody| rules.is_some_and(|rules| rules.scope_blockers(new, custody).is_empty());
+        old.custody().is_some_and(may)
+    }
+
+    fn is_landing(&self, id: RequestId) -> bool {
+        self.targets.values().any(|t| t.is_landing(id))
+    }
+
     /// Why a request is held, each with what ends it.
     pub(crate) fn held(&self, id: RequestId, policy: &Policy) -> Vec<Blocker> {
         let Some(request) = self.live.get(&id).filter(|_| self.is_held(id, policy)) else {

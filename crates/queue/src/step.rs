@@ -306,7 +306,7 @@ impl<'a> Act<'a> {
     }
 
     /// The request that an arriving announcement repeats: the same (target, branch, head), pending or
-    /// landed; or ended otherwise, if it was announced before that end could be known. Without a head
+    /// landed, unless it is held for what its agent may not and this one may; or ended otherwise, if it was announced before that end could be known. Without a head
     /// any request of the branch counts, since its work is in custody.
     fn known_as(&self, request: RequestId, head: Option<CommitId>) -> Option<RequestId> {
         let live = self.queue.live.get(&request)?;
@@ -314,7 +314,8 @@ impl<'a> Act<'a> {
         let same = |other: Option<CommitId>| head.is_none() || other == head;
         let pending = self.queue.index.by_branch.get(&key).into_iter().flatten().rev().find(|id| {
             let other = self.queue.live.get(id).and_then(|r| r.custody());
-            **id != request && other.is_some_and(|c| same(Some(c.head)))
+            let repeats = **id != request && other.is_some_and(|c| same(Some(c.head)));
+            repeats && (head.is_none() || !self.queue.has_the_right(request, **id))
         });
         let ended = || {
             self.queue.index.ended_by_branch.get(&key).into_iter().flatten().rev().find(|id| {

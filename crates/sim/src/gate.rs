@@ -1,6 +1,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 
-use yardmaster_protocol::{Gate, Project};
+use yardmaster_protocol::{Gate, PROJECT_FILE, Project};
 
 use crate::git::Files;
 
@@ -32,6 +32,15 @@ impl GateRules {
             || (strict && self.strict.iter().any(|name| broken(name)));
         !red
     }
+}
+
+/// What the project file says in a toy tree besides the gate.
+///
+/// # Errors
+/// What is wrong with it.
+pub(crate) fn rules(files: &Files) -> Result<Project, String> {
+    let text = files.get(PROJECT_FILE).map(String::as_str).unwrap_or_default();
+    Project::parse(text).map_err(|e| e.to_string())
 }
 
 /// What the project file says in a toy tree.

@@ -56,6 +56,20 @@ pub enum Verb {
         /// The gate's rules do not hold against it any more.
         fixed: bool,
     },
+    /// `rules KEY = VALUE; KEY = VALUE`: what the project file says besides the gate, from now on. Before the
+    /// first change it is part of the first commit; later somebody pushes it to main by hand, as `rules`.
+    Rules(String),
+    /// `review A approved by eve`, `review A at 1 blocked by eve`: a reviewer's verdict on a head.
+    Review {
+        /// Whose branch.
+        name: String,
+        /// The how-manieth head of the branch, from 1; none: the newest.
+        head: Option<usize>,
+        /// `approved`, `changes_requested` or `blocked`.
+        verdict: String,
+        /// Who says it.
+        by: String,
+    },
     /// `delete A`: the branch is gone from the remote.
     Delete(String),
     /// `withdraw A B`.
@@ -158,6 +172,19 @@ pub struct Tested {
     pub on: Vec<String>,
 }
 
+impl Story {
+    /// What the project file says besides the gate in the first commit.
+    pub fn first_rules(&self) -> &str {
+        let first = self
+            .lines
+            .iter()
+            .take_while(|l| matches!(l.verb, Verb::Window { .. } | Verb::Overlap(_) | Verb::Rules(_)));
+        let rules =
+            first.filter_map(|l| if let Verb::Rules(text) = &l.verb { Some(text.as_str()) } else { None });
+        rules.last().unwrap_or_default()
+    }
+}
+
 /// Reads a story.
 ///
 /// # Errors
@@ -195,6 +222,9 @@ fn verb(code: &str) -> Result<Verb, String> {
         }
         ("announce", [_, ..]) => Ok(Verb::Announce { names: names(), head: None }),
         ("push", [name, options @ ..]) => push(name, options),
+        ("rules", _) => Ok(Verb::Rules(rest.split(';').map(str::trim).collect::<Vec<_>>().join("\n"))),
+        ("review", [name, verdict, "by", by]) => Ok(review(name, None, verdict, by)),
+        ("review", [name, "at", n, verdict, "by", by]) => Ok(review(name, Some(number(n)?), verdict, by)),
         ("delete", [a]) => Ok(Verb::Delete((*a).to_owned())),
         ("withdraw", [_, ..]) => Ok(Verb::Withdraw(names())),
         ("hotfix", [name, options @ ..]) => hotfix(name, options),
@@ -217,6 +247,10 @@ fn verb(code: &str) -> Result<Verb, String> {
         ("runs", [n]) => Ok(Verb::Runs(number(n)?)),
         _ => Err("no such verb, or not with these words".to_owned()),
     }
+}
+
+fn review(name: &str, head: Option<usize>, verdict: &str, by: &str) -> Verb {
+    Verb::Review { name: name.to_owned(), head, verdict: verdict.to_owned(), by: by.to_owned() }
 }
 
 fn number<T: std::str::FromStr>(text: &str) -> Result<T, String> {

@@ -3,11 +3,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::json;
 use yardmaster_protocol::{
     BranchName, CommitId, Entry, Event, EventBody, Fact, Gate, GateJob, IntakeSeq, LandOutcome, Landing,
-    Millis, Project, RequestId, RunId, RunOutcome, RunReport,
+    Millis, PROJECT_FILE, RequestId, RunId, RunOutcome, RunReport,
 };
 use yardmaster_queue::{GateRule, Input, Order, Policy, Queue};
 
-use crate::gate::{GateRules, change_region, fix_region};
+use crate::gate::{GateRules, change_region, fix_region, rules};
 use crate::git::{Files, Git, change_name};
 use crate::remote::{Pushed, Remote};
 use crate::story::{Change, Edit, Line, RedRule, Story, Tested, Verb};
@@ -19,7 +19,7 @@ const ROUNDS: usize = 10_000;
 /// # Errors
 /// The first line that does not come true: what was expected, and what is.
 pub fn tell(story: &Story) -> Result<(), String> {
-    let mut teller = Teller::new();
+    let mut teller = Teller::new(story.first_rules());
     for line in &story.lines {
         teller.line(line).map_err(|why| format!("line {}: `{}`: {why}", line.number, line.text))?;
     }
@@ -35,6 +35,7 @@ struct Teller {
     journal: Vec<Entry>,
     now: u64,
     messages: u64,
+    reviews: u64,
     main: BranchName,
     changes: BTreeMap<String, Change>,
     heads: BTreeMap<String, Vec<CommitId>>,
@@ -52,12 +53,13 @@ fn branch(name: &str) -> Result<BranchName, String> {
 }
 
 impl Teller {
-    fn new() -> Teller {
+    fn new(first_rules: &str) -> Teller {
         let main = BranchName::new("main").unwrap_or_else(|e| unreachable!("{e}"));
         let mut policy = Policy::new(main.clone());
         policy.gate = GateRule::Fixed(Gate::command("gate"));
         let mut git = Git::default();
-        let base = git.commit(&[], Files::new(), "base");
+        let files = Files::from([(PROJECT_FILE.to_owned(), first_rules.to_owned())]);
+        let base = git.commit(&[], files, "base");
         let remote = Remote { branches: [(main.clone(), base)].into(), ..Remote::default() };
         Teller {
             git,
@@ -68,6 +70,7 @@ impl Teller {
             journal: Vec::new(),
             now: 0,
             messages: 0,
+            reviews: 0,
             main,
             changes: BTreeMap::new(),
             heads: BTreeMap::new(),
@@ -84,7 +87,11 @@ impl Teller {
     fn line(&mut self, line: &Line) -> Result<(), String> {
         self.now += 1_000;
         let is_policy = matches!(line.verb, Verb::Window { .. } | Verb::Overlap(_));
-        if self.queue.tip(&self.main).is_none() && !is_policy {
+        let is_first = self.queue.tip(&self.main).is_none();
+        if is_first && matches!(line.verb, Verb::Rules(_)) {
+            return Ok(());
+        }
+        if is_first && !is_policy {
             self.look();
         }
         match &line.verb {
@@ -124,6 +131,8 @@ impl Teller {
             | Verb::Push { .. }
             | Verb::Delete(_)
             | Verb::Withdraw(_)
+            | Verb::Rules(_)
+            | Verb::Review { .. }
             | Verb::Hotfix { .. } => self.agents_act(&line.verb),
             Verb::Testing(_) | Verb::Stopped(_) | Verb::Main(_) | Verb::Events { .. } | Verb::Runs(_) => {
                 self.expect(&line.verb)
@@ -153,6 +162,15 @@ impl Teller {
                 let info = json!({"agent": agent, "branch": format!("work/{name}")});
                 self.publish(&agent, json!({"type": "withdraw", "merge_info": info}).to_string())
             }),
+            Verb::Rules(text) => {
+                let tip = self.tip()?;
+                let mut files = (*self.git.files(tip)).clone();
+                files.insert(PROJECT_FILE.to_owned(), text.clone());
+                let commit = self.git.commit(&[tip], files, "rules");
+                self.remote.branches.insert(self.main.clone(), commit);
+                Ok(())
+            }
+            Verb::Review { name, head, verdict, by } => self.review(name, *head, verdict, by),
             Verb::Hotfix { name, edits, merges, mends } => self.hotfix(name, edits, merges.as_deref(), mends),
             _ => Ok(()),
         }
@@ -226,13 +244,27 @@ impl Teller {
         Ok(())
     }
 
-    fn announce(&mut self, name: &str, head: Option<usize>) -> Result<(), String> {
-        let heads = self.heads.get(name).cloned().unwrap_or_default();
+    fn chosen(&self, name: &str, head: Option<usize>) -> Result<CommitId, String> {
+        let heads = self.heads.get(name).map(Vec::as_slice).unwrap_or_default();
         let chosen = match head {
             Some(n) => n.checked_sub(1).and_then(|i| heads.get(i)),
             None => heads.last(),
         };
-        let commit = chosen.ok_or_else(|| format!("there is no such head of {name}"))?;
+        chosen.copied().ok_or_else(|| format!("there is no such head of {name}"))
+    }
+
+    fn review(&mut self, name: &str, head: Option<usize>, verdict: &str, by: &str) -> Result<(), String> {
+        self.needs_life()?;
+        let review = json!({"reviewer": by, "head": self.chosen(name, head)?, "verdict": verdict});
+        self.reviews += 1;
+        let payload = json!({"type": "review", "review": review}).to_string().into_bytes();
+        let (intake, subject) = (IntakeSeq(self.reviews), format!("work.reviews.{by}"));
+        self.input(Input::Review { intake, subject, payload });
+        self.pump()
+    }
+
+    fn announce(&mut self, name: &str, head: Option<usize>) -> Result<(), String> {
+        let commit = self.chosen(name, head)?;
         let change = self.changes.get(name).cloned().unwrap_or_default();
         let agent = self.agent(name);
         let info = json!({
@@ -304,7 +336,10 @@ impl Teller {
         let asked = self.queue.landing_commits(&self.main);
         let target = self.main.clone();
         let input = match self.remote.look(&self.git, &target, known, &asked) {
-            Some(sighting) => Input::Seen { target, known, sighting, project: Ok(Project::default()) },
+            Some(sighting) => {
+                let project = rules(&self.git.files(sighting.tip));
+                Input::Seen { target, known, sighting, project }
+            }
             None => Input::RemoteSilent { why: "it does not answer".to_owned() },
         };
         self.input(input);
@@ -412,7 +447,8 @@ impl Teller {
             Some((false, _)) => outcome = unknown,
             None => {}
         }
-        self.input(Input::LandEnded { target, to, outcome, project: Ok(Project::default()) })
+        let project = self.tip().and_then(|tip| rules(&self.git.files(tip)));
+        self.input(Input::LandEnded { target, to, outcome, project })
     }
 
     fn needs_life(&self) -> Result<(), String> {

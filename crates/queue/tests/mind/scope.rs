@@ -14,6 +14,8 @@ const RULES: &str = r#"
     [scope.agents.roy]
     allow = ["api/**"]
     deny = ["api/secret/**"]
+    [scope.agents.ops]
+    allow = ["**"]
 "#;
 
 fn rules(text: &str) -> Result<Project, String> {
@@ -115,6 +117,33 @@ fn a_held_request_goes_on_when_the_rules_change_and_nobody_waits_for_it() {
     assert_eq!(stacked(&step), [1]);
     let view = queue.request(RequestId(1), Millis(9), &policy).unwrap();
     assert!(view.blockers.is_empty(), "{:?}", view.blockers);
+}
+
+#[test]
+fn who_may_takes_the_place_of_who_may_not_and_nobody_else_does() {
+    let policy = policy();
+    let mut queue = ruled(&policy, RULES);
+    let mut same = |n: u8, agent: &str| {
+        announce(&mut queue, &policy, n.into(), &json!({"agent": agent, "branch": "work/shared"}));
+        let found = Inspection::Pinned {
+            head: commit(100),
+            merge_base: commit(1),
+            size: ChangeSize::default(),
+            files: vec!["deploy/x".to_owned()],
+            contained: false,
+        };
+        let step = queue.step(Millis(9), &policy, Input::Inspected(vec![(RequestId(n.into()), found)]));
+        let told = step.entry.facts.iter().find_map(|f| match f {
+            Fact::Repeated { of, .. } => Some(format!("is {of}")),
+            Fact::Superseded { request, .. } => Some(format!("replaces {request}")),
+            _ => None,
+        });
+        told.unwrap_or_default()
+    };
+    assert_eq!(same(1, "roy"), "");
+    assert_eq!(same(2, "ana"), "is r1", "ana may not either");
+    assert_eq!(same(3, "ops"), "replaces r1");
+    assert_eq!(same(4, "roy"), "is r3");
 }
 
 #[test]
