@@ -10,6 +10,7 @@ mod audit;
 mod candidate;
 mod changelog;
 mod changes;
+mod contents;
 mod durable;
 mod environment;
 mod error;
@@ -33,6 +34,7 @@ mod walk;
 mod worktree;
 
 pub use changes::{Changes, MAX_FILES};
+pub use contents::{Contents, FileContents};
 pub use error::GitError;
 pub use guard::TakenBack;
 pub use matrix::{MAX_ASKED, MAX_MEETINGS, Matrix, MatrixCounters, Meeting, Standing, Verdict};

@@ -2,6 +2,7 @@
 
 mod assemble;
 mod attributes;
+mod contents;
 mod guard;
 mod http;
 mod land;
