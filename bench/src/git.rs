@@ -1,7 +1,9 @@
 use std::fmt::Write as _;
-use std::io::Write as _;
+use std::io::{Seek as _, Write as _};
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
+
+use git2::Oid;
 
 use crate::Trouble;
 
@@ -35,6 +37,30 @@ pub(crate) fn run(dir: &Path, args: &[&str]) -> Result<String, Trouble> {
         return Err(format!("git {} in {}: {}", args.join(" "), dir.display(), told.trim()).into());
     }
     Ok(String::from_utf8_lossy(&done.stdout).trim().to_owned())
+}
+
+/// What git makes of each pair: the tree, or none where it sees a conflict. New objects are written to `dir`.
+pub(crate) fn merge_trees(dir: &Path, pairs: &[(Oid, Oid)]) -> Result<Vec<Option<Oid>>, Trouble> {
+    // From a file, because git answers while it is still being asked.
+    let mut asked = tempfile::tempfile()?;
+    for (first, second) in pairs {
+        writeln!(asked, "{first} {second}")?;
+    }
+    asked.rewind()?;
+    let args = ["merge-tree", "--write-tree", "--allow-unrelated-histories", "--stdin", "-z"];
+    let more = ["--no-messages", "--name-only"];
+    let done = command(dir).args(args).args(more).stdin(asked).output()?;
+    if !done.status.success() {
+        return Err(String::from_utf8_lossy(&done.stderr).trim().into());
+    }
+    let mut fields = done.stdout.split(|b| *b == 0);
+    let mut trees = Vec::with_capacity(pairs.len());
+    for _ in pairs {
+        let (clean, tree) = (fields.next(), fields.next().ok_or("git gave too few answers")?);
+        trees.push(if clean == Some(b"1") { Some(Oid::from_str(std::str::from_utf8(tree)?)?) } else { None });
+        fields.by_ref().take_while(|f| !f.is_empty()).for_each(drop);
+    }
+    Ok(trees)
 }
 
 /// A new bare repository, which borrows the objects of `source` if there is one.

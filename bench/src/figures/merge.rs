@@ -82,7 +82,7 @@ fn prepare(repository: &Path, dir: &Path) -> Result<(), Trouble> {
     Ok(())
 }
 
-fn mirror(repository: &Path, dir: &Path, cross_check: CrossCheck) -> Result<Mirror, Trouble> {
+pub(super) fn mirror(repository: &Path, dir: &Path, cross_check: CrossCheck) -> Result<Mirror, Trouble> {
     prepare(repository, dir)?;
     Ok(Mirror::open(dir, "/nowhere", GitOptions { cross_check, ..GitOptions::default() })?)
 }
@@ -146,11 +146,11 @@ fn libgit2(dir: &Path, pairs: &[Pair]) -> Result<f64, Trouble> {
     Ok(median(&took))
 }
 
-fn ms(took: Duration) -> f64 {
+pub(super) fn ms(took: Duration) -> f64 {
     took.as_secs_f64() * 1_000.0
 }
 
-fn commit_id(oid: Oid) -> Result<CommitId, Trouble> {
+pub(super) fn commit_id(oid: Oid) -> Result<CommitId, Trouble> {
     Ok(oid.to_string().parse()?)
 }
 

@@ -5,6 +5,7 @@ mod memory;
 mod merge;
 mod recovery;
 mod startup;
+mod symbols;
 
 use std::path::PathBuf;
 
@@ -21,7 +22,7 @@ pub struct Figures {
     /// Rounds; medians are shown, with the lowest and the highest.
     #[arg(long, default_value_t = 3)]
     rounds: usize,
-    /// For `merge`: repositories, bare or not; nothing is written to them.
+    /// For `merge` and `symbols`: repositories, bare or not; nothing is written to them.
     #[arg(long, value_name = "REPO")]
     repository: Vec<PathBuf>,
 }
@@ -34,6 +35,7 @@ enum What {
     Startup,
     Memory,
     Recovery,
+    Symbols,
     All,
 }
 
@@ -44,12 +46,18 @@ enum What {
 pub async fn figures(options: Figures) -> Result<(), Trouble> {
     let wanted = |what: What| options.what.iter().any(|w| *w == what || *w == What::All);
     let rounds = options.rounds.max(1);
+    if wanted(What::Merge) {
+        print!("{}", merge::table(&options.repository)?);
+    }
+    if wanted(What::Symbols) {
+        print!("{}", symbols::table(&options.repository)?);
+    }
+    if options.what.iter().all(|w| matches!(w, What::Merge | What::Symbols)) {
+        return Ok(());
+    }
     let program = Program::find()?;
     if wanted(What::Intake) {
         print!("{}", intake::table(&program, rounds).await?);
-    }
-    if wanted(What::Merge) {
-        print!("{}", merge::table(&options.repository)?);
     }
     if wanted(What::Landing) {
         print!("{}", landing::table(&program, rounds).await?);

@@ -110,9 +110,20 @@ fn can_mean(altered: &Altered, place: Use, file: &UsingFile) -> bool {
         && place.roles.meets(Roles::of(altered.class, dots))
         && altered.reach.covers(&altered.path, &file.path)
         && match altered.class {
-            Class::Method | Class::Field => altered.within.as_ref().is_none_or(speaks_of),
+            Class::Method | Class::Field if !is_telling(&altered.called) => {
+                altered.within.as_ref().is_none_or(speaks_of)
+            }
             _ => true,
         }
+}
+
+/// Whether a member's name says which one is meant, even where its type is not spoken of, as in a chain of
+/// calls. `len` and `is_file` are members of many types.
+fn is_telling(name: &str) -> bool {
+    let humps = name.char_indices().skip(1).filter(|(_, c)| c.is_uppercase()).count();
+    let words = name.split('_').filter(|word| !word.is_empty()).count() + humps;
+    let first = name.split(|c: char| c == '_' || c.is_uppercase()).next().unwrap_or_default();
+    words > 2 || words == 2 && !matches!(first, "as" | "get" | "into" | "is" | "set" | "to")
 }
 
 fn clash(altered: &Altered, kind: Kind, altered_by: Side, used_in: Option<String>) -> Clash {

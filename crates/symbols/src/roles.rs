@@ -27,6 +27,8 @@ fn identifier(leaf: Node<'_>, parent: &str, field: &str, source: &[u8]) -> Optio
         | ("macro_invocation", "macro")
         | ("tuple_struct_pattern", "type")
         | ("jsx_opening_element" | "jsx_self_closing_element", "name")
+        // Rust's attributes, and decorators.
+        | ("attribute", "")
         | ("decorator", _) => Roles::CALL,
         ("attribute", "attribute") => Roles::MEMBER,
         ("scoped_identifier" | "scoped_type_identifier", "name")

@@ -18,7 +18,8 @@ fn how(change: &ApiChange) -> Vec<(&str, How)> {
 }
 
 /// For each language: a definition, a rename of it, and a file that does not use it and one that does.
-const RENAMES: [(&str, &str, &str, &str, &str, &str, &str); 12] = [
+const RENAMES: [(&str, &str, &str, &str, &str, &str, &str); 13] = [
+    ("a.rs", "pub fn timed() {}", "pub fn clocked() {}", "b.rs", "fn f() {}", "#[timed]\nfn f() {}", "timed"),
     (
         "a.rs",
         "pub fn open(p: u8) {}",
@@ -164,6 +165,13 @@ fn what_does_not_meet_is_not_told() {
     ] {
         assert_eq!(meet(&renames, &edit(path, old, new)), [], "{new}");
     }
+    // `len` is a member of many types; `with_status` says enough, though its type is not spoken of.
+    let member = |name: &str| {
+        let method = |name: &str| format!("impl Runs {{ pub fn {name}(&self) {{}} }}");
+        let gone = edit("a.rs", &method(name), &method("other"));
+        meet(&gone, &edit("b.rs", "fn f() {}", &format!("fn f() {{ runs().{name}() }}"))).len()
+    };
+    assert_eq!(["len", "is_file", "with_status", "isFile", "withStatus"].map(member), [0, 0, 1, 0, 1]);
     let private = edit("x/a.rs", "fn open(p: u8) {}", "fn start(p: u8) {}");
     assert_eq!(meet(&private, &edit("y/b.rs", "fn f() {}", "fn f() { open(1) }")), []);
     assert_eq!(meet(&private, &edit("x/a/b.rs", "fn f() {}", "fn f() { open(1) }")).len(), 1);
