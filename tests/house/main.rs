@@ -7,6 +7,7 @@ mod bad_input;
 mod bad_start;
 mod base_moved;
 mod changelog;
+mod check;
 mod cluster;
 mod crash;
 mod custody;

@@ -8,9 +8,10 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use yardmaster_protocol::{
-    AgentName, ErrorBody, ErrorReply, Event, ExplainRequest, Explanation, FreezeReply, FreezeRequest,
-    IntakeSeq, LogReply, LogRequest, Millis, QueueReply, RequestView, STREAM_RELEASES, ServiceErrorCode,
-    StatusReply, SubmitReply, WithdrawReply, WithdrawRequest, announce_subject, service_subject,
+    AgentName, CheckReply, CheckRequest, ErrorBody, ErrorReply, Event, ExplainRequest, Explanation,
+    FreezeReply, FreezeRequest, IntakeSeq, LogReply, LogRequest, Millis, ParallelReply, ParallelRequest,
+    QueueReply, RequestView, STREAM_RELEASES, ServiceErrorCode, StatusReply, SubmitReply, WithdrawReply,
+    WithdrawRequest, announce_subject, service_subject,
 };
 
 use crate::BusError;
@@ -93,6 +94,22 @@ impl Client {
     /// See [`Client::call`].
     pub async fn explain(&self, what: &ExplainRequest) -> Result<Explanation, ErrorBody> {
         self.typed("explain", what, WORKED_OUT).await
+    }
+
+    /// `check`: what would become of a branch if it were announced now.
+    ///
+    /// # Errors
+    /// See [`Client::call`].
+    pub async fn check(&self, asked: &CheckRequest) -> Result<CheckReply, ErrorBody> {
+        self.typed("check", asked, ACT).await
+    }
+
+    /// `should_parallelize`: which requirements can be worked on side by side.
+    ///
+    /// # Errors
+    /// See [`Client::call`].
+    pub async fn should_parallelize(&self, asked: &ParallelRequest) -> Result<ParallelReply, ErrorBody> {
+        self.typed("should_parallelize", asked, ACT).await
     }
 
     /// `withdraw`.

@@ -1,7 +1,8 @@
 use clap::{Parser, Subcommand};
 
 use crate::commands::{
-    completions, demo, explain, freeze, healthcheck, logs, queue, serve, status, submit, wait, withdraw,
+    check, completions, demo, explain, freeze, healthcheck, logs, queue, serve, should_parallelize, status,
+    submit, wait, withdraw,
 };
 
 const AFTER: &str = "\
@@ -43,6 +44,10 @@ pub(crate) enum Command {
     Status(status::Args),
     /// Why a request has not landed, what helps, and when it is likely to.
     Explain(explain::Args),
+    /// What would become of a branch if it were announced now: conflicts, place, rules. Changes nothing.
+    Check(check::Args),
+    /// Which requirements can be worked on side by side, and which in turn.
+    ShouldParallelize(should_parallelize::Args),
     /// What lands next, and what has ended.
     Queue(queue::Args),
     /// Take a request back.
@@ -86,6 +91,9 @@ mod tests {
             "yardmaster wait roy/x --nats-url nats://h:1 --token t",
             "yardmaster status",
             "yardmaster explain roy/x --json",
+            "yardmaster check roy/x --agent roy --depends-on r1 --priority 1 --json",
+            "yardmaster should-parallelize --target main",
+            "yardmaster should-parallelize plan.json",
             "yardmaster queue --watch --no-color",
             "yardmaster withdraw r12 --by roy",
             "yardmaster freeze --why release --by roy",

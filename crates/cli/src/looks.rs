@@ -3,9 +3,11 @@
 use anstream::adapter::strip_str;
 use yardmaster_bus::BusError;
 use yardmaster_daemon::{ServeError, SettingsError};
-use yardmaster_protocol::{ErrorBody, QueueReply, RequestView, ServiceErrorCode, StatusReply};
+use yardmaster_protocol::{
+    CheckReply, ErrorBody, ParallelReply, QueueReply, RequestView, ServiceErrorCode, StatusReply,
+};
 
-use crate::commands::{queue, status, wait};
+use crate::commands::{check, queue, should_parallelize, status, wait};
 use crate::error::CliError;
 use crate::exit::Exit;
 use crate::screen::{Line, panel, style};
@@ -147,6 +149,32 @@ fn what_waiting_gives_to_programs() {
     let told = serde_json::to_value(wait::object(&superseded)).expect("it is JSON");
     assert_eq!(told["error"]["next"][0], "yardmaster wait r13");
     assert_eq!(Exit::of_request(&superseded), Some(Exit(8)));
+}
+
+#[test]
+fn a_check_and_a_plan_fit() {
+    let check: CheckReply = read(
+        r#"{"branch":"roy/req-012","agent":"roy","target":"main","head":"1a2b3c4d5e6f708192a3b4c5d6e7f8091a2b3c4d",
+        "tip":"2a2b3c4d5e6f708192a3b4c5d6e7f8091a2b3c4d","verdict":"conflict","position":4,"target_conflict":[],
+        "conflicts":[{"request":"r7","agent":"ann","branch":"ann/a-branch-with-a-rather-long-name","requirement":"REQ-7",
+        "paths":["api/auth.rs","lib/日本語.sh"],"ahead":true}],
+        "overlaps":[{"request":"r8","agent":"bob","branch":"bob/x","requirement":"REQ-8","paths":["api/auth.rs"],"ahead":false}],
+        "not_compared":12,"files":["api/auth.rs"],"size":{"lines":40,"files":2},"gate":["lint","test"],
+        "hold":"the remote does not answer: timed out",
+        "dependencies":[{"name":"REQ-3","state":"pending","requests":["r3"]},{"name":"REQ-9","state":"unknown","requests":[]}],
+        "blockers":[{"kind":"dependency","with":"REQ-9","until":"`REQ-9` is announced and has landed",
+        "reason":"depends on `REQ-9`, which nobody has announced"}],
+        "supersedes":["r2"],"contained":false,"pressure":"slow"}"#,
+    );
+    let plan: ParallelReply = read(
+        r#"{"parallel":false,"sequences":[["REQ-1","REQ-2"],["REQ-3"]],"rounds":[["REQ-1","REQ-3"],["REQ-2"]],
+        "ties":[{"kind":"files","between":["REQ-1","REQ-2"],"what":["api/auth.rs"],"reason":"REQ-1 and REQ-2 both touch api/auth.rs"}],
+        "pending":[{"requirement":"REQ-3","request":"r8","agent":"bob","branch":"bob/x","paths":["web/login.ts"]}],"commits":2000}"#,
+    );
+    let (check, plan) = (check::told(&check, WIDTH), should_parallelize::told(&plan, WIDTH));
+    no_wider(&check);
+    no_wider(&plan);
+    insta::assert_snapshot!(format!("{}\n\n{}", picture(&check), picture(&plan)));
 }
 
 fn errors() -> Vec<(CliError, u8)> {

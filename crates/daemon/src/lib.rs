@@ -1,6 +1,7 @@
 //! Exists so that mind and hands meet in one place: the engine feeds the queue, journals what it
 //! says, and has git, runners and the bus carry out the plan. Nothing here decides what lands.
 
+mod advisor;
 mod caught;
 mod clock;
 mod compare;

@@ -17,6 +17,8 @@ pub(crate) enum Question {
     Queue(Reply<QueueReply>),
     Status(Reply<StatusReply>),
     Request(String, Reply<RequestView>),
+    /// The state, to try something out on.
+    Copy(Reply<Box<(Queue, Policy)>>),
     /// Why a request has not landed.
     Explain(String, Reply<Explanation>),
     Withdraw {
@@ -59,6 +61,7 @@ pub(crate) fn answer(
         Question::Queue(reply) => drop(reply.send(Ok(queue.overview(clock::now(), policy)))),
         Question::Status(reply) => drop(reply.send(Ok(status()))),
         Question::Request(what, reply) => drop(reply.send(view(queue, policy, &what))),
+        Question::Copy(reply) => drop(reply.send(Ok(Box::new((queue.clone(), policy.clone()))))),
         Question::Explain(what, reply) => explain(queue, policy, what, reply),
         Question::Run(what, reply) => {
             let run = view(queue, policy, &what).and_then(|view| {

@@ -13,6 +13,7 @@ use yardmaster_protocol::{BranchName, Entry, Inspection, JournalPosition, Reques
 use yardmaster_queue::{GateRule, Queue};
 use yardmaster_runner::LogStore;
 
+use crate::advisor::Advisor;
 use crate::engine::{Engine, Start, append};
 use crate::happening::{HAPPENINGS_WAITING, Happening};
 use crate::in_hand::InHand;
@@ -208,10 +209,11 @@ impl Place<'_> {
         };
         let engine = Engine::new(start, sender.clone(), happenings);
         let calls = bus.serve(service::VERBS).await?;
+        let advisor = Advisor::new(mirror);
         let life = shutdown.part();
         let lost = report_loss(leadership, &sender);
         let reloads = self.reload.feed(sender.clone());
-        let feeders = start_feeders(bus, &sender, calls, state, &life);
+        let feeders = start_feeders(bus, &sender, calls, state, advisor, &life);
         let workers = crew::start(bus, lanes, &life);
         drop(sender);
         tell(&Stage::Ready(self.ready()));
@@ -257,10 +259,11 @@ fn start_feeders(
     sender: &mpsc::Sender<Happening>,
     calls: yardmaster_bus::ServiceRequests,
     state: &StateDir,
+    advisor: Advisor,
     shutdown: &Shutdown,
 ) -> Vec<JoinHandle<()>> {
     let logs = LogStore::new(state.logs());
-    let mut feeders = vec![service::start(bus, calls, sender.clone(), logs, shutdown.clone())];
+    let mut feeders = vec![service::start(bus, calls, sender.clone(), logs, advisor, shutdown.clone())];
     feeders.extend(intake::start(bus, sender.clone(), shutdown.clone()));
     feeders
 }

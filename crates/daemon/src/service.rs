@@ -1,26 +1,38 @@
 use std::sync::Arc;
 
-use serde::Deserialize;
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::task::{JoinHandle, spawn_blocking};
 use yardmaster_bus::{Bus, Client, ServiceCall, ServiceRequests};
 use yardmaster_protocol::{
-    ErrorBody, ExplainRequest, FreezeRequest, Incoming, LogReply, LogRequest, RunId, ServiceErrorCode,
-    WithdrawRequest,
+    CheckRequest, ErrorBody, ExplainRequest, FreezeRequest, Incoming, LogReply, LogRequest, ParallelRequest,
+    RunId, ServiceErrorCode, WithdrawRequest,
 };
+use yardmaster_queue::{Policy, Queue};
 use yardmaster_runner::LogStore;
 
+use crate::advisor::Advisor;
 use crate::happening::Happening;
 use crate::questions::Question;
 use crate::shutdown::Shutdown;
 
 /// What the service answers to.
-pub(crate) const VERBS: &[&str] =
-    &["submit", "status", "queue", "explain", "withdraw", "logs", "admin.freeze", "admin.unfreeze"];
+pub(crate) const VERBS: &[&str] = &[
+    "submit",
+    "status",
+    "queue",
+    "explain",
+    "check",
+    "should_parallelize",
+    "withdraw",
+    "logs",
+    "admin.freeze",
+    "admin.unfreeze",
+];
 
-/// Explanations that are worked out side by side.
+/// Answers that need a copy of the queue and are worked out side by side.
 const EXPLAINED_AT_ONCE: usize = 2;
 const LOG_PIECE: usize = 256 * 1_024;
 
@@ -30,8 +42,9 @@ struct Desk {
     engine: mpsc::Sender<Happening>,
     client: Client,
     logs: LogStore,
-    /// Each explanation copies the queue.
+    /// Each of them copies the queue.
     explaining: Arc<Semaphore>,
+    advisor: Arc<Advisor>,
 }
 
 /// Answers calls until `shutdown`.
@@ -40,10 +53,11 @@ pub(crate) fn start(
     calls: ServiceRequests,
     engine: mpsc::Sender<Happening>,
     logs: LogStore,
+    advisor: Advisor,
     shutdown: Shutdown,
 ) -> JoinHandle<()> {
     let explaining = Arc::new(Semaphore::new(EXPLAINED_AT_ONCE));
-    let desk = Desk { engine, client: bus.client(), logs, explaining };
+    let desk = Desk { engine, client: bus.client(), logs, explaining, advisor: Arc::new(advisor) };
     tokio::spawn(receive(calls, desk, shutdown))
 }
 
@@ -72,6 +86,14 @@ impl Desk {
                 let ExplainRequest { what } = body(&call.payload)?;
                 let _one = self.explaining.acquire().await.map_err(|e| unexpected(e.to_string()))?;
                 value(self.ask(|reply| Question::Explain(what, reply)).await?)
+            }
+            "check" => {
+                let asked: CheckRequest = body(&call.payload)?;
+                self.advised(move |advisor, queue, policy| advisor.check(queue, policy, &asked)).await
+            }
+            "should_parallelize" => {
+                let asked = planned(&call.payload)?;
+                self.advised(move |advisor, queue, policy| advisor.parallel(queue, policy, &asked)).await
             }
             "withdraw" => {
                 let WithdrawRequest { what, by } = body(&call.payload)?;
@@ -151,6 +173,18 @@ impl Desk {
         }
     }
 
+    /// What is worked out on a copy of the queue, off the engine's thread.
+    async fn advised<T: Serialize + Send + 'static>(
+        &self,
+        advice: impl FnOnce(&Advisor, &Queue, &Policy) -> Result<T, ErrorBody> + Send + 'static,
+    ) -> Result<Value, ErrorBody> {
+        let _one = self.explaining.acquire().await.map_err(|e| unexpected(e.to_string()))?;
+        let (queue, policy) = *self.ask(Question::Copy).await?;
+        let advisor = Arc::clone(&self.advisor);
+        let worked = spawn_blocking(move || advice(&advisor, &queue, &policy)).await;
+        value(worked.map_err(|e| unexpected(e.to_string()))??)
+    }
+
     async fn ask<T>(
         &self,
         question: impl FnOnce(oneshot::Sender<Result<T, ErrorBody>>) -> Question,
@@ -176,6 +210,13 @@ fn envelope(payload: &[u8]) -> Result<Vec<u8>, ErrorBody> {
         json!({"type": "ready_to_merge", "merge_info": given})
     };
     serde_json::to_vec(&whole).map_err(|e| unexpected(e.to_string()))
+}
+
+/// A whole question, or only its list of requirements.
+fn planned(payload: &[u8]) -> Result<ParallelRequest, ErrorBody> {
+    let given: Value = body(payload)?;
+    let whole = if given.is_array() { json!({ "requirements": given }) } else { given };
+    serde_json::from_value(whole).map_err(|e| usage(format!("the call's body cannot be read: {e}")))
 }
 
 fn body<T: DeserializeOwned>(payload: &[u8]) -> Result<T, ErrorBody> {

@@ -10,6 +10,7 @@ mod audit;
 mod candidate;
 mod changelog;
 mod changes;
+mod cochange;
 mod contents;
 mod durable;
 mod environment;
@@ -34,6 +35,7 @@ mod walk;
 mod worktree;
 
 pub use changes::{Changes, MAX_FILES};
+pub use cochange::{Cochange, Together};
 pub use contents::{Contents, FileContents};
 pub use error::GitError;
 pub use guard::TakenBack;

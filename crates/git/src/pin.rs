@@ -96,6 +96,26 @@ impl Mirror {
         Ok(lost)
     }
 
+    /// What pinning `branch` would find now. Its commits are fetched, and no ref is made for them.
+    ///
+    /// # Errors
+    /// When the remote does not answer, or the branch moves while it is asked.
+    pub fn inspect_branch(&self, branch: &BranchName, tip: CommitId) -> Result<Inspection, GitError> {
+        let _one_at_a_time = self.fetching.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(found) = self.heads(&[branch])?.get(branch.as_str()).copied() else {
+            return Ok(Inspection::BranchMissing);
+        };
+        self.fetch(&[format!("refs/heads/{branch}")], Extent::News)?
+            .map_err(|why| GitError::Unreachable { why })?;
+        self.with_repository(|repo| {
+            if !repo.odb()?.exists(found) {
+                let why = format!("`{branch}` moved while it was fetched: ask again");
+                return Err(GitError::Unreachable { why });
+            }
+            judge(repo, found, None, tip)
+        })
+    }
+
     /// Whether the head and all that it is made of are in the mirror; then it is pinned.
     fn pin_what_is_here(&self, ask: &PinAsk) -> Result<bool, GitError> {
         let Some(commit) = ask.commit else { return Ok(false) };
@@ -216,16 +236,30 @@ fn remove_pin(repo: &Repository, request: RequestId) -> Result<(), GitError> {
 
 fn inspect(repo: &Repository, ask: &PinAsk, tip: CommitId) -> Result<Inspection, GitError> {
     let found = repo.refname_to_id(&pin_name(ask.request))?;
-    let Ok(head) = repo.find_commit(found) else {
-        return unusable(repo, ask.request, "the branch does not point to a commit");
-    };
-    if ask.commit.is_some_and(|announced| oid(announced) != found) {
+    let inspection = judge(repo, found, ask.commit, tip)?;
+    if !matches!(inspection, Inspection::Pinned { .. }) {
         remove_pin(repo, ask.request)?;
+    }
+    Ok(inspection)
+}
+
+/// What is to be said of a head that was found.
+fn judge(
+    repo: &Repository,
+    found: Oid,
+    announced: Option<CommitId>,
+    tip: CommitId,
+) -> Result<Inspection, GitError> {
+    let unusable = |why: &str| Ok(Inspection::Unusable { why: why.to_owned() });
+    let Ok(head) = repo.find_commit(found) else {
+        return unusable("the branch does not point to a commit");
+    };
+    if announced.is_some_and(|announced| oid(announced) != found) {
         return Ok(Inspection::HeadMoved { found: commit_id(found) });
     }
     let tip = find_commit(repo, tip)?.id();
     let Some(merge_base) = merge_bases(repo, tip, found)?.first().copied() else {
-        return unusable(repo, ask.request, "it has no commit in common with the target");
+        return unusable("it has no commit in common with the target");
     };
     let changes = between(repo, tree_of(repo, merge_base)?, head.tree_id())?;
     Ok(Inspection::Pinned {
@@ -239,9 +273,4 @@ fn inspect(repo: &Repository, ask: &PinAsk, tip: CommitId) -> Result<Inspection,
 
 fn tree_of(repo: &Repository, commit: Oid) -> Result<Oid, GitError> {
     Ok(repo.find_commit(commit)?.tree_id())
-}
-
-fn unusable(repo: &Repository, request: RequestId, why: &str) -> Result<Inspection, GitError> {
-    remove_pin(repo, request)?;
-    Ok(Inspection::Unusable { why: why.to_owned() })
 }

@@ -1,6 +1,7 @@
 //! Exists so that every other room uses the same words: ids, requests, reports, facts, events,
 //! subjects and their schemas. It does nothing: no runtime, no git, no NATS.
 
+mod check;
 mod event;
 mod explain;
 mod fact;
@@ -10,6 +11,7 @@ mod ids;
 mod incoming;
 mod job;
 mod moved;
+mod parallel;
 mod project;
 mod refname;
 mod refusal;
@@ -20,6 +22,7 @@ mod service;
 mod subject;
 mod time;
 
+pub use check::{CheckReply, CheckRequest, CheckVerdict, Met, Needed, NeededState};
 pub use event::{
     About, Blame, Blocker, BlockerKind, Cause, Event, EventBody, Evidence, Failure, GateEvidence, Mismatch,
     Notice,
@@ -37,6 +40,7 @@ pub use ids::{
 pub use incoming::{Announcement, Incoming, MAX_PAYLOAD_BYTES, Priority, Withdrawal};
 pub use job::{GateJob, RunOutcome, RunReport, StepResult};
 pub use moved::{BaseMoved, BaseMovedType, Concern, Intent, LandedWork};
+pub use parallel::{Ahead, ParallelReply, ParallelRequest, Planned, Tie, TieKind};
 pub use project::{Access, AgentScope, MAX_PROJECT_BYTES, Project, ReviewRule, Scope, System};
 pub use refname::BadRefName;
 pub use refusal::{Refusal, RefusalCode};

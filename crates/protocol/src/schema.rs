@@ -2,9 +2,10 @@ use schemars::{JsonSchema, Schema, schema_for};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Announcement, BaseMoved, ErrorReply, Event, ExplainRequest, Explanation, FreezeReply, FreezeRequest,
-    GateJob, Intent, LogReply, LogRequest, QueueReply, RequestView, Review, RunReport, StatusReply,
-    SubmitReply, WithdrawReply, WithdrawRequest, Withdrawal,
+    Announcement, BaseMoved, CheckReply, CheckRequest, ErrorReply, Event, ExplainRequest, Explanation,
+    FreezeReply, FreezeRequest, GateJob, Intent, LogReply, LogRequest, ParallelReply, ParallelRequest,
+    QueueReply, RequestView, Review, RunReport, StatusReply, SubmitReply, WithdrawReply, WithdrawRequest,
+    Withdrawal,
 };
 
 /// The message that offers a branch. This is the shape to write; what is read is more forgiving
@@ -86,6 +87,10 @@ pub fn schemas() -> Vec<(&'static str, Schema)> {
         ("explain_reply", schema_for!(Explanation)),
         ("log_request", schema_for!(LogRequest)),
         ("log_reply", schema_for!(LogReply)),
+        ("check_request", schema_for!(CheckRequest)),
+        ("check_reply", schema_for!(CheckReply)),
+        ("parallel_request", schema_for!(ParallelRequest)),
+        ("parallel_reply", schema_for!(ParallelReply)),
         ("gate_job", schema_for!(GateJob)),
         ("run_report", schema_for!(RunReport)),
     ]

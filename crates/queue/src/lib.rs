@@ -4,6 +4,7 @@
 
 mod apart;
 mod apply;
+mod check;
 mod compare;
 mod depend;
 mod explain;
@@ -15,6 +16,7 @@ mod input;
 mod intent;
 mod invariant;
 mod order;
+mod parallel;
 mod plan;
 mod policy;
 mod pressure;
@@ -30,9 +32,11 @@ mod view;
 mod walk;
 mod watch;
 
+pub use check::{Foreseen, PendingWork};
 pub use freeze::FREEZERS;
 pub use input::Input;
 pub use intent::Moved;
+pub use parallel::{Common, History};
 pub use plan::{Order, PinAsk, Plan};
 pub use policy::{BaseRed, ChangelogPolicy, GateRule, Overlap, Policy};
 pub use state::{Ended, Ending, Queue};

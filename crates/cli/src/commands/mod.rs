@@ -1,3 +1,4 @@
+pub(crate) mod check;
 pub(crate) mod completions;
 pub(crate) mod demo;
 pub(crate) mod explain;
@@ -6,6 +7,7 @@ pub(crate) mod healthcheck;
 pub(crate) mod logs;
 pub(crate) mod queue;
 pub(crate) mod serve;
+pub(crate) mod should_parallelize;
 pub(crate) mod status;
 pub(crate) mod submit;
 pub(crate) mod wait;
@@ -32,6 +34,8 @@ pub(crate) async fn run(command: Command, out: Out) -> Result<Exit, CliError> {
         Command::Wait(args) => interruptible(Box::pin(wait::run(args, out))).await,
         Command::Status(args) => interruptible(Box::pin(status::run(args, out))).await,
         Command::Explain(args) => interruptible(Box::pin(explain::run(args, out))).await,
+        Command::Check(args) => interruptible(Box::pin(check::run(args, out))).await,
+        Command::ShouldParallelize(args) => interruptible(Box::pin(should_parallelize::run(args, out))).await,
         Command::Queue(args) => interruptible(Box::pin(queue::run(args, out))).await,
         Command::Withdraw(args) => interruptible(Box::pin(withdraw::run(args, out))).await,
         Command::Freeze(args) => interruptible(Box::pin(freeze::run(args, true, out))).await,

@@ -99,7 +99,7 @@ impl Args {
     fn announcement(&self) -> Result<Value, CliError> {
         let mut message = match &self.from_file {
             None => json!({}),
-            Some(path) => read(path)?,
+            Some(path) => read_object(path)?,
         };
         if message.get("type").is_none() {
             let info =
@@ -137,7 +137,14 @@ impl Args {
     }
 }
 
-fn read(path: &Path) -> Result<Value, CliError> {
+fn read_object(path: &Path) -> Result<Value, CliError> {
+    let value = read_json(path)?;
+    let wrong = || CliError::File { path: path.to_owned(), why: "it is JSON, but not an object".to_owned() };
+    if value.is_object() { Ok(value) } else { Err(wrong()) }
+}
+
+/// A file's JSON, `-` for that of stdin, no longer than a message may be.
+pub(crate) fn read_json(path: &Path) -> Result<Value, CliError> {
     let wrong = |why: String| CliError::File { path: path.to_owned(), why };
     let limit = MAX_PAYLOAD_BYTES as u64 + 1;
     let mut text = Vec::new();
@@ -150,8 +157,7 @@ fn read(path: &Path) -> Result<Value, CliError> {
     if text.len() > MAX_PAYLOAD_BYTES {
         return Err(wrong(format!("it has more than {MAX_PAYLOAD_BYTES} bytes, the most that are taken")));
     }
-    let value: Value = serde_json::from_slice(&text).map_err(|e| wrong(format!("it is not JSON: {e}")))?;
-    if value.is_object() { Ok(value) } else { Err(wrong("it is JSON, but not an object".to_owned())) }
+    serde_json::from_slice(&text).map_err(|e| wrong(format!("it is not JSON: {e}")))
 }
 
 #[cfg(test)]

@@ -2,6 +2,7 @@
 
 mod assemble;
 mod attributes;
+mod cochange;
 mod contents;
 mod guard;
 mod http;

@@ -5,6 +5,7 @@
 mod explain;
 mod failures;
 mod intents;
+mod parallel;
 mod review;
 mod rules;
 mod scope;

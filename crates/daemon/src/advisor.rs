@@ -1,0 +1,255 @@
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use yardmaster_git::{Cochange, GitError, Matrix, Mirror, Verdict};
+use yardmaster_protocol::{
+    AgentName, BlockerKind, BranchName, CheckReply, CheckRequest, CheckVerdict, CommitId, ErrorBody, Globs,
+    Inspection, Met, ParallelReply, ParallelRequest, RequestId, ServiceErrorCode,
+};
+use yardmaster_queue::{Common, Foreseen, History, Policy, Queue};
+
+use crate::clock;
+
+/// First-parent commits whose files are read for what used to change together.
+const HISTORY: usize = 2_000;
+/// Pending requests that a branch is compared with, those that land first.
+const COMPARED: usize = 500;
+const FILES_SHOWN: usize = 100;
+
+/// Answers what agents ask before they do something. It changes nothing that anybody can see.
+#[derive(Debug)]
+pub(crate) struct Advisor {
+    mirror: Arc<Mirror>,
+    /// Of the tip that was asked about last.
+    history: Mutex<Option<(CommitId, Arc<Cochange>)>>,
+}
+
+/// A branch as it was found.
+struct Found {
+    head: CommitId,
+    tip: CommitId,
+    inspection: Inspection,
+}
+
+/// How a branch merges.
+#[derive(Default)]
+struct Merges {
+    target_conflict: Vec<String>,
+    conflicts: Vec<Met>,
+    overlaps: Vec<Met>,
+    not_compared: u32,
+}
+
+impl Advisor {
+    pub(crate) fn new(mirror: &Arc<Mirror>) -> Advisor {
+        Advisor { mirror: Arc::clone(mirror), history: Mutex::new(None) }
+    }
+
+    /// What would become of a branch if it were announced now.
+    pub(crate) fn check(
+        &self,
+        queue: &Queue,
+        policy: &Policy,
+        asked: &CheckRequest,
+    ) -> Result<CheckReply, ErrorBody> {
+        let target = served(policy, asked.target.as_ref())?;
+        let agent = agent_of(asked)?;
+        let found = self.find(queue, &target, asked)?;
+        let pressure = queue.pressure(policy);
+        let hold = queue.hold(&target, policy);
+        let gate = queue.gate_steps(&target, policy).unwrap_or_default();
+        let foreseen = queue.clone().foresee(clock::now(), policy, &agent, asked, found.inspection.clone());
+        let merges = self.merges(queue, &found, &foreseen).map_err(|e| trouble(&e))?;
+        let Inspection::Pinned { size, files, .. } = found.inspection else {
+            return Err(trouble(&GitError::NoCommit(found.head)));
+        };
+        Ok(CheckReply {
+            branch: asked.branch.clone(),
+            agent,
+            target,
+            head: found.head,
+            tip: found.tip,
+            verdict: verdict(&merges, &foreseen),
+            position: foreseen.position,
+            target_conflict: merges.target_conflict,
+            conflicts: merges.conflicts,
+            overlaps: merges.overlaps,
+            not_compared: merges.not_compared,
+            files: files.into_iter().take(FILES_SHOWN).collect(),
+            size,
+            gate,
+            hold,
+            dependencies: foreseen.dependencies,
+            blockers: foreseen.blockers,
+            refusal: foreseen.refusal,
+            failure: foreseen.failure,
+            repeats: foreseen.repeats,
+            supersedes: foreseen.supersedes,
+            contained: foreseen.contained,
+            pressure,
+        })
+    }
+
+    fn find(&self, queue: &Queue, target: &BranchName, asked: &CheckRequest) -> Result<Found, ErrorBody> {
+        let unseen = || later(format!("`{target}` has not been seen on the remote yet"));
+        let tip = queue.tip(target).ok_or_else(unseen)?;
+        let inspection = self.mirror.inspect_branch(&asked.branch, tip).map_err(|e| trouble(&e))?;
+        match inspection {
+            Inspection::Pinned { head, .. } => Ok(Found { head, tip, inspection }),
+            Inspection::BranchMissing | Inspection::HeadMoved { .. } => Err(ErrorBody {
+                code: ServiceErrorCode::NotFound,
+                message: format!("the remote has no branch `{}`: push it first", asked.branch),
+                retryable: true,
+                next: vec![format!("git push origin {}", asked.branch)],
+            }),
+            Inspection::Unusable { why } | Inspection::Crashed { why } => Err(ErrorBody {
+                code: ServiceErrorCode::Refused,
+                message: format!("`{}` cannot be merged: {why}", asked.branch),
+                retryable: false,
+                next: Vec::new(),
+            }),
+        }
+    }
+
+    fn merges(&self, queue: &Queue, found: &Found, foreseen: &Foreseen) -> Result<Merges, GitError> {
+        let mut merges = Merges::default();
+        let newcomer = RequestId(u64::MAX);
+        let mut against = Matrix::new(found.tip);
+        against.add(&self.mirror, newcomer, found.head)?;
+        if let Some(standing) = against.against_target(newcomer).filter(|s| s.verdict == Verdict::Conflict) {
+            merges.target_conflict.clone_from(&standing.paths);
+        }
+        let ahead = foreseen.ahead.iter().map(|id| (*id, true));
+        let others = ahead.chain(foreseen.behind.iter().map(|id| (*id, false)));
+        let others = others.filter(|(id, _)| !foreseen.supersedes.contains(id));
+        // The newcomer takes the place of the tip, so that the others are not compared with each other.
+        let mut against = Matrix::new(found.head);
+        for (n, (id, ahead)) in others.enumerate() {
+            if n >= COMPARED {
+                merges.not_compared += 1;
+                continue;
+            }
+            let Some(other) = queue.pending_work(id) else { continue };
+            against.add(&self.mirror, id, other.head)?;
+            let standing = against.against_target(id).cloned();
+            against.remove(id);
+            let Some(standing) = standing else { continue };
+            let met = Met {
+                request: id,
+                agent: other.agent,
+                branch: other.branch,
+                requirement: other.requirement,
+                paths: standing.paths,
+                ahead,
+            };
+            match standing.verdict {
+                Verdict::Conflict | Verdict::Unsettled => merges.conflicts.push(met),
+                Verdict::Overlap => merges.overlaps.push(met),
+                Verdict::Apart => {}
+            }
+        }
+        Ok(merges)
+    }
+
+    /// Which requirements can be worked on side by side.
+    pub(crate) fn parallel(
+        &self,
+        queue: &Queue,
+        policy: &Policy,
+        asked: &ParallelRequest,
+    ) -> Result<ParallelReply, ErrorBody> {
+        let target = served(policy, asked.target.as_ref())?;
+        let cochange = match queue.tip(&target) {
+            Some(tip) => self.cochange(tip).map_err(|e| trouble(&e))?,
+            None => Arc::default(),
+        };
+        let paths: Vec<&str> = cochange.paths().collect();
+        let history = past(&cochange, asked);
+        queue.parallel(asked, policy, &paths, &history).map_err(|message| ErrorBody {
+            code: ServiceErrorCode::Usage,
+            message,
+            retryable: false,
+            next: Vec::new(),
+        })
+    }
+
+    fn cochange(&self, tip: CommitId) -> Result<Arc<Cochange>, GitError> {
+        let mut known = self.history.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((_, history)) = known.as_ref().filter(|(at, _)| *at == tip) {
+            return Ok(Arc::clone(history));
+        }
+        let read = Arc::new(self.mirror.cochange(tip, HISTORY)?);
+        *known = Some((tip, Arc::clone(&read)));
+        Ok(read)
+    }
+}
+
+/// How often each two of the asked-for requirements changed together. What the queue refuses anyway is left
+/// out.
+fn past(cochange: &Cochange, asked: &ParallelRequest) -> History {
+    let select = |planned: &yardmaster_protocol::Planned| -> BTreeSet<usize> {
+        let globs = Globs::new(&planned.files).unwrap_or_default();
+        if planned.files.is_empty() { BTreeSet::new() } else { cochange.select(|path| globs.matches(path)) }
+    };
+    let selected: Vec<BTreeSet<usize>> = asked.requirements.iter().take(64).map(select).collect();
+    let mut pairs = BTreeMap::new();
+    for (j, second) in selected.iter().enumerate() {
+        for (i, first) in selected.iter().enumerate().take(j) {
+            let together = cochange.together(first, second);
+            if together.both > 0 {
+                let rarer = together.first.min(together.second);
+                pairs.insert((i, j), Common { both: together.both, rarer, example: together.example });
+            }
+        }
+    }
+    History { commits: cochange.commits(), pairs }
+}
+
+fn verdict(merges: &Merges, foreseen: &Foreseen) -> CheckVerdict {
+    let ruled = |kind| matches!(kind, BlockerKind::Scope | BlockerKind::Review);
+    if !merges.target_conflict.is_empty() || !merges.conflicts.is_empty() {
+        CheckVerdict::Conflict
+    } else if foreseen.refusal.is_some()
+        || foreseen.failure.is_some()
+        || foreseen.blockers.iter().any(|b| ruled(b.kind))
+    {
+        CheckVerdict::Policy
+    } else {
+        CheckVerdict::Clean
+    }
+}
+
+fn agent_of(asked: &CheckRequest) -> Result<AgentName, ErrorBody> {
+    if let Some(agent) = &asked.agent {
+        return Ok(agent.clone());
+    }
+    let first = asked.branch.as_str().split('/').next().unwrap_or_default();
+    AgentName::new(first).map_err(|_| ErrorBody {
+        code: ServiceErrorCode::Usage,
+        message: format!("`{first}` is no agent's name: say who would announce `{}`", asked.branch),
+        retryable: false,
+        next: vec![format!("yardmaster check {} --agent NAME", asked.branch)],
+    })
+}
+
+fn served(policy: &Policy, target: Option<&BranchName>) -> Result<BranchName, ErrorBody> {
+    let target = target.unwrap_or(&policy.default_target);
+    if policy.targets.contains(target) {
+        return Ok(target.clone());
+    }
+    let served: Vec<&str> = policy.targets.iter().map(BranchName::as_str).collect();
+    Err(ErrorBody {
+        code: ServiceErrorCode::NotFound,
+        message: format!("`{target}` is not served here: this queue lands on {}", served.join(", ")),
+        retryable: false,
+        next: vec!["yardmaster status".to_owned()],
+    })
+}
+
+fn later(message: String) -> ErrorBody {
+    ErrorBody { code: ServiceErrorCode::Unexpected, message, retryable: true, next: Vec::new() }
+}
+
+fn trouble(error: &GitError) -> ErrorBody {
+    later(error.to_string())
+}
