@@ -90,3 +90,25 @@ async fn both_sides_of_a_rename_are_held_against_the_rules() {
     assert_eq!(house.events.of("roy/in"), ["queued", "blocked"]);
     assert_eq!(house.stop().await, Some(0));
 }
+
+/// The file of code owners is read at the tip, and again when it changes there.
+#[tokio::test(flavor = "multi_thread")]
+async fn code_owners_are_those_of_the_tip() {
+    let mut house =
+        ruled("scope.codeowners = \".github/CODEOWNERS\"", &[(".github/CODEOWNERS", "/api/ @ana\n")]).await;
+    house.start(&[]).await;
+    let head = house.branch("roy/one", &[("api/one.txt", "1\n")]);
+    house.announce("roy", "roy/one").await;
+    let blocked = house.events.of_type("roy/one", "blocked").await;
+    assert_eq!((blocker(&blocked).0, &blocked["blockers"][0]["with"]), ("review", &json!("ana")));
+    house.review("ana", &head, "approved").await;
+    assert_eq!(house.events.end_of("roy/one").await["type"], "merge_complete");
+    house.branch("roy/two", &[("api/two.txt", "2\n")]);
+    house.announce("roy", "roy/two").await;
+    house.events.of_type("roy/two", "blocked").await;
+    let files = [(".github/CODEOWNERS", Some("/api/ @roy\n"))];
+    house.remote.commit(&Change { branch: "main", from: Some("main"), files: &files });
+    assert_eq!(house.events.end_of("roy/two").await["type"], "merge_complete");
+    assert_eq!(house.stop().await, Some(0));
+    house.check().await;
+}

@@ -288,7 +288,7 @@ impl Engine {
                 self.hands.looked(&target, found.as_ref().err());
                 let input = match found {
                     Ok(sighting) => {
-                        let project = project(&sighting);
+                        let project = project(&self.mirror, &sighting);
                         Input::Seen { target, known, sighting, project }
                     }
                     Err(why) => Input::RemoteSilent { why: why.to_string() },
@@ -297,7 +297,7 @@ impl Engine {
             }
             RemoteReport::Pushed { to, outcome, around } => {
                 self.hands.pushed(&target, matches!(outcome, LandOutcome::Unknown { .. }));
-                let project = seen(&outcome).map_or(Ok(Project::default()), project);
+                let project = seen(&outcome).map_or(Ok(Project::default()), |s| project(&self.mirror, s));
                 (Input::LandEnded { target, to, outcome, project }, around)
             }
         };

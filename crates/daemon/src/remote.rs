@@ -91,8 +91,15 @@ fn changed(mirror: &Mirror, from: CommitId, seen: &Sighting) -> Vec<String> {
     mirror.changed_paths(from, seen.tip).map(|changes| changes.files).unwrap_or_default()
 }
 
-/// What a project file says, or why it cannot be used.
-pub(crate) fn project(sighting: &Sighting) -> Result<Project, String> {
+/// What a project file says, with the file of code owners that it names, or why it cannot be used.
+pub(crate) fn project(mirror: &Mirror, sighting: &Sighting) -> Result<Project, String> {
+    let project = project_alone(sighting)?;
+    let Some(path) = &project.scope.codeowners else { return Ok(project) };
+    let text = mirror.rules_at(sighting.tip, path).map_err(|e| e.to_string())?;
+    project.with_owners(text.as_deref()).map_err(|e| e.to_string())
+}
+
+fn project_alone(sighting: &Sighting) -> Result<Project, String> {
     match &sighting.project_file {
         None => Ok(Project::default()),
         Some(text) => Project::parse(text).map_err(|e| e.to_string()),

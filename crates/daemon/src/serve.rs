@@ -350,7 +350,7 @@ pub(crate) async fn first_look(
         match found {
             Ok(sighting) => {
                 if served {
-                    check_gate(settings, &target, &sighting)?;
+                    check_gate(settings, mirror, &target, &sighting)?;
                 }
                 let report = RemoteReport::Looked { known, found: Ok(sighting), around: Vec::new() };
                 looks.push(Happening::Remote(target, report));
@@ -367,11 +367,16 @@ pub(crate) async fn first_look(
     Ok(looks)
 }
 
-fn check_gate(settings: &Settings, target: &BranchName, sighting: &Sighting) -> Result<(), ServeError> {
+fn check_gate(
+    settings: &Settings,
+    mirror: &Mirror,
+    target: &BranchName,
+    sighting: &Sighting,
+) -> Result<(), ServeError> {
     if settings.policy.gate != GateRule::FromTarget {
         return Ok(());
     }
-    let why = match remote::project(sighting) {
+    let why = match remote::project(mirror, sighting) {
         Ok(project) if project.gate.is_some() => return Ok(()),
         Ok(_) => match sighting.project_file {
             Some(_) => "its .yardmaster.toml has no [gate]".to_owned(),

@@ -6,7 +6,7 @@ use yardmaster_protocol::{BranchName, CommitId, MAX_PROJECT_BYTES, Movement, PRO
 
 use crate::git::Extent;
 use crate::mergetree::parse_oid;
-use crate::objects::{commit_id, contains, oid, tree_id};
+use crate::objects::{commit_id, contains, find_commit, oid, tree_id};
 use crate::{GitError, Mirror};
 
 /// The largest project file that is read.
@@ -41,6 +41,15 @@ impl Mirror {
         self.sight(target, known, asked)
     }
 
+    /// The text of a file of rules at a commit, at most 64 KiB; none when it is not there. One that cannot be
+    /// read comes as a text that starts with `!` and says why.
+    ///
+    /// # Errors
+    /// When the commit is not in the mirror.
+    pub fn rules_at(&self, commit: CommitId, path: &str) -> Result<Option<String>, GitError> {
+        self.with_repository(|repo| text_at(repo, &find_commit(repo, commit)?.tree()?, path))
+    }
+
     /// What the mirror's own copy of `target` shows.
     fn sight(
         &self,
@@ -62,7 +71,7 @@ impl Mirror {
                 tree: tree_id(tip.tree_id()),
                 movement,
                 contains: contained,
-                project_file: project_file(repo, &tip.tree()?)?,
+                project_file: text_at(repo, &tip.tree()?, PROJECT_FILE)?,
                 lost: lost(repo, known.map(oid), tip.id(), movement)?,
             })
         })
@@ -187,15 +196,15 @@ fn lost(
     walk.take(MAX_LOST).map(|id| Ok(commit_id(id?))).collect()
 }
 
-/// The text of the project file. One that cannot be read must not pass for one that is not there,
-/// for that would change the gate: it becomes a text that no parser takes and that says why.
-fn project_file(repo: &Repository, tree: &git2::Tree<'_>) -> Result<Option<String>, GitError> {
-    let entry = match tree.get_path(std::path::Path::new(PROJECT_FILE)) {
+/// The text of a file that holds rules. One that cannot be read must not pass for one that is not there,
+/// for that would change the rules: it becomes a text that no parser takes and that says why.
+fn text_at(repo: &Repository, tree: &git2::Tree<'_>, path: &str) -> Result<Option<String>, GitError> {
+    let entry = match tree.get_path(std::path::Path::new(path)) {
         Ok(entry) => entry,
         Err(e) if e.code() == ErrorCode::NotFound => return Ok(None),
         Err(e) => return Err(e.into()),
     };
-    let unreadable = |why: &str| Ok(Some(format!("! {PROJECT_FILE} {why}\n")));
+    let unreadable = |why: &str| Ok(Some(format!("! {path} {why}\n")));
     if !matches!(entry.filemode(), 0o100_644 | 0o100_755) {
         return unreadable("is not a plain file");
     }

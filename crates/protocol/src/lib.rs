@@ -2,6 +2,7 @@
 //! subjects and their schemas. It does nothing: no runtime, no git, no NATS.
 
 mod check;
+mod codeowners;
 mod event;
 mod explain;
 mod fact;
@@ -23,6 +24,7 @@ mod subject;
 mod time;
 
 pub use check::{CheckReply, CheckRequest, CheckVerdict, Met, Needed, NeededState};
+pub use codeowners::{OwnerRule, Owners};
 pub use event::{
     About, Blame, Blocker, BlockerKind, Cause, Event, EventBody, Evidence, Failure, GateEvidence, Mismatch,
     Notice,

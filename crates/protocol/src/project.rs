@@ -2,8 +2,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
+use crate::codeowners::{self, OwnerRule};
 use crate::gate::GateText;
-use crate::globs::{Globs, MAX_GLOBS};
+use crate::globs::{Globs, MAX_GLOB_BYTES, MAX_GLOBS};
 use crate::{AgentName, Gate, GateError, Priority};
 
 /// The longest project file, in bytes: it stands in facts, its gate in jobs, each one message.
@@ -29,6 +30,9 @@ pub struct Project {
     /// What has to be approved before it lands.
     #[serde(default, skip_serializing_if = "is_default")]
     pub review: ReviewRule,
+    /// What the file of code owners says, where the scope names one; the last rule that fits counts.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub owners: Vec<OwnerRule>,
 }
 
 /// A part of the software.
@@ -49,6 +53,9 @@ pub struct Scope {
     /// For agents that are not listed.
     #[serde(default)]
     pub default: Access,
+    /// The path of the file that says who owns what.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub codeowners: Option<String>,
     /// By agent.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub agents: BTreeMap<AgentName, AgentScope>,
@@ -118,6 +125,7 @@ struct ScopeText {
     protected: Vec<String>,
     #[serde(default)]
     default: Access,
+    codeowners: Option<String>,
     #[serde(default)]
     agents: BTreeMap<String, AgentScope>,
 }
@@ -154,9 +162,25 @@ impl Project {
             systems: systems(parsed.systems)?,
             scope: parsed.scope.scope()?,
             review: parsed.review.rule()?,
+            owners: Vec::new(),
         };
         project.check_globs()?;
         Ok(project)
+    }
+
+    /// The same with what the file of code owners says, which the caller has read at the same commit.
+    ///
+    /// # Errors
+    /// When it is not there, or which line of it cannot be used.
+    pub fn with_owners(mut self, text: Option<&str>) -> Result<Project, GateError> {
+        let Some(path) = &self.scope.codeowners else { return Ok(self) };
+        let told = |why: String| {
+            let why: String = why.chars().take(MAX_MISTAKE).collect();
+            GateError(format!("`scope.codeowners`: `{path}` {why}"))
+        };
+        let text = text.ok_or_else(|| told("is not there".to_owned()))?;
+        self.owners = codeowners::parse(text).map_err(|why| told(format!("cannot be used: {why}")))?;
+        Ok(self)
     }
 
     /// The systems that `files` belong to.
@@ -236,7 +260,14 @@ impl ScopeText {
         }
         let named = |(name, scope): (String, AgentScope)| Ok((agent("scope.agents", &name)?, scope));
         let agents = self.agents.into_iter().map(named).collect::<Result<_, GateError>>()?;
-        Ok(Scope { protected: self.protected, default: self.default, agents })
+        let codeowners = self.codeowners;
+        if codeowners.as_ref().is_some_and(|path| !is_plain_path(path)) {
+            return Err(GateError(
+                "`scope.codeowners` is not a path from the root of the repository, such as `.github/CODEOWNERS`"
+                    .into(),
+            ));
+        }
+        Ok(Scope { protected: self.protected, default: self.default, codeowners, agents })
     }
 }
 
@@ -263,6 +294,12 @@ impl ReviewText {
         let by = self.by.iter().map(|name| agent("review.by", name)).collect::<Result<_, _>>()?;
         Ok(ReviewRule { paths, by })
     }
+}
+
+fn is_plain_path(path: &str) -> bool {
+    path.len() <= MAX_GLOB_BYTES
+        && !path.contains(|c: char| c.is_control())
+        && path.split('/').all(|part| !matches!(part, "" | "." | ".."))
 }
 
 fn agent(key: &str, name: &str) -> Result<AgentName, GateError> {
@@ -338,6 +375,7 @@ mod tests {
             "[systems.backend]\npaths = [\"./api\"]",
             "[scope]\nprotected = [\"{a\"]",
             "[scope]\ndefault = \"maybe\"",
+            "[scope]\ncodeowners = \"../CODEOWNERS\"",
             "[scope.agents.\"a b\"]\nallow = []",
             "[scope.agents.roy]\nallows = []",
             "[review]\nrequired = false\npaths = [\"api\"]",
@@ -348,6 +386,17 @@ mod tests {
         let printed: Vec<String> =
             texts.iter().map(|t| Project::parse(t).expect_err(t).to_string()).collect();
         insta::assert_snapshot!(printed.join("\n---\n"));
+    }
+
+    #[test]
+    fn the_file_of_code_owners_must_be_there_where_it_is_named() {
+        let named = Project::parse("[scope]\ncodeowners = \"CODEOWNERS\"").expect("parses");
+        let told = |text| named.clone().with_owners(text).map_err(|e| e.to_string());
+        assert_eq!(told(Some("* @roy\n")).map(|p| p.owners.len()), Ok(1));
+        let missing = ".yardmaster.toml: `scope.codeowners`: `CODEOWNERS` is not there";
+        assert_eq!(told(None), Err(missing.to_owned()));
+        assert!(told(Some("! CODEOWNERS is larger than 64 KiB\n")).is_err_and(|why| why.contains("line 1")));
+        assert_eq!(Project::default().with_owners(Some("* @roy")), Ok(Project::default()));
     }
 
     /// A file may be full of globs, and is read again whenever the target moves.

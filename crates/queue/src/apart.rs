@@ -34,13 +34,13 @@ impl<'a> Ahead<'a> {
     fn push(&mut self, queue: &'a Queue, id: RequestId, policy: &Policy) {
         self.places.insert(id, self.places.len());
         if let Some(request) = queue.live.get(&id) {
-            self.grounds.extend(grounds(queue, request, policy).map(|ground| (ground, id)));
+            self.grounds.extend(grounds(queue, id, request, policy).map(|ground| (ground, id)));
         }
     }
 
     fn is_clear_of(&self, queue: &Queue, id: RequestId, request: &Request, policy: &Policy) -> bool {
         !self.conflicts(queue, id, request).any(|_| true)
-            && !grounds(queue, request, policy).any(|ground| self.grounds.contains_key(&ground))
+            && !grounds(queue, id, request, policy).any(|ground| self.grounds.contains_key(&ground))
     }
 
     fn conflicts<'q>(
@@ -56,11 +56,16 @@ impl<'a> Ahead<'a> {
 }
 
 /// What `request` stands on by the policy.
-fn grounds<'a>(queue: &'a Queue, request: &'a Request, policy: &Policy) -> impl Iterator<Item = Ground<'a>> {
+fn grounds<'a>(
+    queue: &'a Queue,
+    id: RequestId,
+    request: &'a Request,
+    policy: &Policy,
+) -> impl Iterator<Item = Ground<'a>> {
     let custody = request.custody().filter(|_| policy.overlap != Overlap::Textual);
     let files = custody.into_iter().flat_map(|c| &c.files).map(|f| Ground::File(f.as_str()));
     let of_systems = policy.overlap == Overlap::Systems;
-    let systems = if of_systems { queue.systems_of(request) } else { BTreeSet::new() };
+    let systems = if of_systems { queue.systems_of(id, request) } else { BTreeSet::new() };
     files.chain(systems.into_iter().map(Ground::System))
 }
 
@@ -149,7 +154,7 @@ impl Queue {
         let mut blockers: Vec<Blocker> =
             conflicts.into_iter().take(NAMED).map(|(other, paths)| self.unmergeable(other, paths)).collect();
         let mut shared: BTreeMap<RequestId, Vec<Ground<'_>>> = BTreeMap::new();
-        for ground in grounds(self, request, policy) {
+        for ground in grounds(self, id, request, policy) {
             if let Some(other) = ahead.grounds.get(&ground) {
                 shared.entry(*other).or_default().push(ground);
             }
@@ -205,10 +210,8 @@ impl Queue {
 
     /// The systems that a request touches: by its real files where the target's project maps them, and those
     /// that it claims.
-    fn systems_of(&self, request: &Request) -> BTreeSet<String> {
-        let rules = self.index.rules.get(&request.target);
-        let real = rules.zip(request.custody()).map(|(rules, custody)| rules.systems_of(&custody.files));
-        let claimed = request.announcement.systems_touched.iter().cloned();
-        claimed.chain(real.into_iter().flatten()).collect()
+    fn systems_of(&self, id: RequestId, request: &Request) -> BTreeSet<String> {
+        let real = self.index.marks.get(&id).into_iter().flat_map(|mark| &mark.systems);
+        request.announcement.systems_touched.iter().chain(real).cloned().collect()
     }
 }

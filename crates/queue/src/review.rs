@@ -7,6 +7,7 @@ use yardmaster_protocol::{
 };
 
 use crate::rules::Rules;
+use crate::scope::PATHS_SHOWN;
 use crate::state::{Queue, Request};
 use crate::step::{Act, PAYLOAD_SHOWN, check_agent};
 use crate::taken::Taken;
@@ -125,8 +126,18 @@ impl Queue {
                 ReviewVerdict::ChangesRequested | ReviewVerdict::Blocked => objected = true,
             }
         }
-        let needed = self.index.marks.get(&id).is_some_and(|mark| mark.review);
-        objected || (needed && !approved)
+        let mark = self.index.marks.get(&id);
+        let needed = mark.is_some_and(|mark| mark.review);
+        let owned = mark.into_iter().flat_map(|mark| mark.owned.keys());
+        objected || (needed && !approved) || owned.into_iter().any(|o| !self.is_approved_by(request, o))
+    }
+
+    /// Whether one of the owners of something has approved a request's head; also one who is no reviewer.
+    fn is_approved_by(&self, request: &Request, owners: &BTreeSet<AgentName>) -> bool {
+        let said = request.custody().and_then(|c| self.reviews.of.get(&c.head));
+        said.into_iter()
+            .flatten()
+            .any(|(who, said)| owners.contains(who) && said.verdict == ReviewVerdict::Approved)
     }
 
     /// The objections of reviewers, else the approval that is missing.
@@ -140,7 +151,19 @@ impl Queue {
             .filter(|(_, said)| said.verdict != ReviewVerdict::Approved)
             .map(|(reviewer, said)| objection(request, head, reviewer, said))
             .collect();
-        if objections.is_empty() { vec![self.approval_missing(request, head)] } else { objections }
+        if !objections.is_empty() {
+            return objections;
+        }
+        let mark = self.index.marks.get(&id);
+        let owned = mark.into_iter().flat_map(|m| &m.owned);
+        let unapproved = owned.filter(|(owners, _)| !self.is_approved_by(request, owners));
+        let mut blockers: Vec<Blocker> =
+            unapproved.map(|(owners, paths)| owners_approval(request, head, owners, paths)).collect();
+        let approved = self.said(request).any(|(_, said)| said.verdict == ReviewVerdict::Approved);
+        if mark.is_some_and(|m| m.review) && !approved {
+            blockers.push(self.approval_missing(request, head));
+        }
+        blockers
     }
 
     fn approval_missing(&self, request: &Request, head: CommitId) -> Blocker {
@@ -173,6 +196,30 @@ impl Rules {
         let is_cut = usize::try_from(count).unwrap_or(usize::MAX) > files.len();
         let is_asked = !self.project.review.paths.is_empty();
         is_asked && (is_cut || files.iter().any(|f| self.review.matches(f)))
+    }
+}
+
+fn owners_approval(
+    request: &Request,
+    head: CommitId,
+    owners: &BTreeSet<AgentName>,
+    paths: &[String],
+) -> Blocker {
+    let names: Vec<&str> = owners.iter().map(AgentName::as_str).take(10).collect();
+    let first = paths.first().map(String::as_str).unwrap_or_default();
+    let more = paths.len().saturating_sub(1);
+    let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+    Blocker {
+        kind: BlockerKind::Review,
+        with: names.first().map(|name| (*name).to_owned()),
+        paths: paths.iter().take(PATHS_SHOWN).cloned().collect(),
+        until: format!("{} approves the head {head} on `work.reviews.<agent>`", names.join(" or ")),
+        reason: format!(
+            "{first}{more} on `{}` belongs to {}, and none of them has approved {}",
+            request.target,
+            names.join(", "),
+            head.short()
+        ),
     }
 }
 

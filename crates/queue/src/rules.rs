@@ -1,7 +1,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use yardmaster_protocol::{
-    Access, AgentName, AgentScope, Blocker, BranchName, Globs, Priority, Project, RequestId,
+    Access, AgentName, AgentScope, Blocker, BranchName, Globs, Owners, Priority, Project, RequestId,
 };
 
 use crate::state::{Custody, Queue, Request};
@@ -17,6 +17,7 @@ pub(crate) struct Rules {
     agents: BTreeMap<AgentName, AgentRules>,
     /// What needs an approval.
     pub(crate) review: Globs,
+    owners: Owners,
 }
 
 /// What one agent may touch.
@@ -33,10 +34,14 @@ pub(crate) struct AgentRules {
 pub(crate) struct Mark {
     /// What its systems stand for.
     class: Option<Priority>,
+    /// The systems that its files belong to.
+    pub(crate) systems: BTreeSet<String>,
     /// What it touches and may not.
     pub(crate) scope: Vec<Blocker>,
     /// It needs an approval.
     pub(crate) review: bool,
+    /// Paths that it touches and others own, by their owners.
+    pub(crate) owned: BTreeMap<BTreeSet<AgentName>, Vec<String>>,
 }
 
 impl Rules {
@@ -51,6 +56,7 @@ impl Rules {
             protected: globs(&project.scope.protected),
             agents: project.scope.agents.iter().map(agent).collect(),
             review: globs(&project.review.paths),
+            owners: Owners::new(&project.owners).unwrap_or_default(),
             project: without_gate(project),
         }
     }
@@ -59,6 +65,27 @@ impl Rules {
     pub(crate) fn systems_of(&self, files: &[String]) -> BTreeSet<String> {
         let touched = |globs: &Globs| files.iter().any(|f| globs.matches(f));
         self.systems.iter().filter(|(_, g)| touched(g)).map(|(name, _)| name.clone()).collect()
+    }
+
+    pub(crate) fn has_owners(&self) -> bool {
+        !self.owners.is_empty()
+    }
+
+    /// The paths that a request touches and that belong to others than its agent, by their owners.
+    fn owned_by_others(
+        &self,
+        request: &Request,
+        custody: &Custody,
+    ) -> BTreeMap<BTreeSet<AgentName>, Vec<String>> {
+        let mut owned: BTreeMap<BTreeSet<AgentName>, Vec<String>> = BTreeMap::new();
+        for path in &custody.files {
+            if let Some(owners) = self.owners.of(path)
+                && !owners.contains(&request.announcement.agent)
+            {
+                owned.entry(owners.clone()).or_default().push(path.clone());
+            }
+        }
+        owned
     }
 
     /// What `agent` may touch; none: everything that is not protected.
@@ -99,13 +126,20 @@ impl Queue {
         let mark = match (request.custody(), self.index.rules.get(&request.target)) {
             (Some(custody), Some(rules)) => Mark {
                 class: rules.class(request, custody),
+                systems: rules.systems_of(&custody.files),
                 scope: rules.scope_blockers(request, custody),
                 review: rules.needs_review(&custody.files, custody.size.files),
+                owned: rules.owned_by_others(request, custody),
             },
             _ => Mark::default(),
         };
         let is_unruled = self.targets.get(&request.target).is_some_and(|t| t.project.is_err());
-        if is_unruled || mark.review || !mark.scope.is_empty() || self.is_spoken_of(request) {
+        if is_unruled
+            || mark.review
+            || !mark.owned.is_empty()
+            || !mark.scope.is_empty()
+            || self.is_spoken_of(request)
+        {
             self.index.attended.insert(id);
         }
         if mark == Mark::default() {

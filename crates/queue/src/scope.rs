@@ -5,7 +5,7 @@ use crate::rules::Rules;
 use crate::state::{Custody, Queue, Request};
 
 /// Paths that are shown of what may not be touched.
-const PATHS_SHOWN: usize = 20;
+pub(crate) const PATHS_SHOWN: usize = 20;
 
 impl Queue {
     /// Whether a request may take no part now, whatever its turn: it is neither tested nor landed.
@@ -69,7 +69,7 @@ impl Rules {
     pub(crate) fn scope_blockers(&self, request: &Request, custody: &Custody) -> Vec<Blocker> {
         let agent = &request.announcement.agent;
         let own = self.of_agent(agent);
-        let is_ruled = own.is_some() || !self.project.scope.protected.is_empty();
+        let is_ruled = own.is_some() || self.has_owners() || !self.project.scope.protected.is_empty();
         let own = own.unwrap_or_default();
         let named = |path: &str| own.allow.as_ref().is_some_and(|allow| allow.matches(path));
         let touched = |test: &dyn Fn(&str) -> bool| -> Vec<String> {

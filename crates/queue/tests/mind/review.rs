@@ -154,3 +154,27 @@ fn what_is_kept_is_bounded_and_keeps_what_is_offered() {
     });
     assert_eq!(refused.count(), 9);
 }
+
+#[test]
+fn what_others_own_needs_the_approval_of_one_of_them() {
+    let policy = policy();
+    let owned = |queue: &mut Queue| {
+        let project = Project::parse("[scope]\ncodeowners = \"CODEOWNERS\"").unwrap();
+        let project = project.with_owners(Some("* @roy\n/api/ @ana eve\n/web/ @acme/web\n")).unwrap();
+        see(queue, &policy, 1, Ok(project));
+    };
+    let mut queue = queue(&policy);
+    owned(&mut queue);
+    assert!(is_stacked(&offer(&mut queue, &policy, 1, &["README", "web/x"])), "its own, and nobody's");
+    let step = offer(&mut queue, &policy, 2, &["README", "api/x", "api/y"]);
+    let head = commit(102);
+    let reason = format!(
+        "api/x and 1 more on `main` belongs to ana, eve, and none of them has approved {}",
+        head.short()
+    );
+    let until = format!("ana or eve approves the head {head} on `work.reviews.<agent>`");
+    assert_eq!((told(&step), is_stacked(&step)), (vec![(reason, until)], false));
+    assert!(!is_stacked(&said(&mut queue, &policy, 1, "bob", head, "approved")));
+    let mut again = Queue::from_snapshot(&queue.to_snapshot().unwrap()).unwrap();
+    assert!(is_stacked(&said(&mut again, &policy, 2, "ana", head, "approved")));
+}
