@@ -4,6 +4,7 @@
 
 mod explain;
 mod failures;
+mod held;
 mod intents;
 mod parallel;
 mod review;
