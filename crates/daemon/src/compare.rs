@@ -2,8 +2,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use yardmaster_git::{GitError, Matrix, Mirror, Verdict};
-use yardmaster_protocol::{BranchName, CommitId, PairConflict, RequestId, TipConflict};
+use yardmaster_protocol::{BranchName, CommitId, DefinitionMeeting, PairConflict, RequestId, TipConflict};
 
+use crate::api::Apis;
 use crate::caught::caught;
 
 /// Pairs that are told at once at the most: a fact has to fit into a record.
@@ -17,8 +18,15 @@ const PATHS_TOLD: usize = 5;
 #[derive(Default)]
 pub(crate) struct Matrices(BTreeMap<BranchName, Shared>);
 
-/// None: nothing was compared yet, or it went wrong, and it is made anew.
-type Shared = Arc<Mutex<Option<Matrix>>>;
+type Shared = Arc<Known>;
+
+/// What is kept of one target.
+#[derive(Default)]
+pub(crate) struct Known {
+    /// None: nothing was compared yet, or it went wrong, and it is made anew.
+    matrix: Mutex<Option<Matrix>>,
+    apis: Mutex<Apis>,
+}
 
 /// What is to be compared.
 pub(crate) struct Question {
@@ -36,6 +44,7 @@ pub(crate) struct Comparison {
     pub(crate) requests: Vec<RequestId>,
     pub(crate) conflicts: Vec<PairConflict>,
     pub(crate) with_tip: Vec<TipConflict>,
+    pub(crate) definitions: Vec<DefinitionMeeting>,
 }
 
 impl Matrices {
@@ -47,20 +56,37 @@ impl Matrices {
 
 /// Brings the matrix up to date and says what is new. After trouble it is made anew the next time; a head
 /// that makes us panic is compared with nothing then, and shows itself when it is assembled.
-pub(crate) fn compare(mirror: &Mirror, shared: &Shared, question: Question) -> Result<Comparison, GitError> {
-    let mut slot = shared.lock().unwrap_or_else(PoisonError::into_inner);
+pub(crate) fn compare(mirror: &Mirror, known: &Known, question: Question) -> Result<Comparison, GitError> {
+    let definitions = definitions(mirror, known, &question);
+    let mut slot = known.matrix.lock().unwrap_or_else(PoisonError::into_inner);
     let matrix = slot.take();
     match caught(|| brought_up_to_date(mirror, matrix, &question)) {
         Ok(Ok(matrix)) => {
             let found = told(&matrix, &question);
             *slot = Some(matrix);
-            Ok(found)
+            Ok(Comparison { definitions, ..found })
         }
         Ok(Err(why)) => Err(why),
         Err(why) => {
             tracing::error!(why, "comparing what waits made the program fail; it is left out");
             let (tip, requests) = (question.tip, question.new);
-            Ok(Comparison { tip, requests, conflicts: Vec::new(), with_tip: Vec::new() })
+            Ok(Comparison { tip, requests, conflicts: Vec::new(), with_tip: Vec::new(), definitions })
+        }
+    }
+}
+
+/// Advice: what goes wrong with it keeps nothing from its way.
+fn definitions(mirror: &Mirror, known: &Known, question: &Question) -> Vec<DefinitionMeeting> {
+    let mut apis = known.apis.lock().unwrap_or_else(PoisonError::into_inner);
+    match caught(|| apis.meetings(mirror, question.tip, &question.heads)) {
+        Ok(Ok(met)) => met,
+        Ok(Err(why)) => {
+            tracing::warn!(%why, "definitions that waiting branches alter were not compared");
+            Vec::new()
+        }
+        Err(why) => {
+            tracing::error!(why, "comparing definitions made the program fail; it is left out");
+            Vec::new()
         }
     }
 }
@@ -105,5 +131,6 @@ fn told(matrix: &Matrix, question: &Question) -> Comparison {
         requests: question.new.clone(),
         conflicts,
         with_tip: with_tip.take(WITH_TIP_TOLD).collect(),
+        definitions: Vec::new(),
     }
 }

@@ -230,8 +230,8 @@ impl Engine {
             Happening::Remote(target, report) => return steps.push(self.remote_report(target, report)),
             Happening::Compared(target, found) => {
                 self.hands.compared(&target, found.as_ref().err());
-                if let Ok(Comparison { tip, requests, conflicts, with_tip }) = found {
-                    inputs.push(Input::Compared { target, tip, requests, conflicts, with_tip });
+                if let Ok(Comparison { tip, requests, conflicts, with_tip, definitions }) = found {
+                    inputs.push(Input::Compared { target, tip, requests, conflicts, with_tip, definitions });
                 }
             }
             Happening::JobsGone(gone) => self.hands.jobs_gone(gone),

@@ -2,6 +2,7 @@
 //! says, and has git, runners and the bus carry out the plan. Nothing here decides what lands.
 
 mod advisor;
+mod api;
 mod caught;
 mod clock;
 mod compare;

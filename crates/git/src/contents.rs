@@ -1,7 +1,7 @@
 use git2::{Delta, DiffFile, DiffOptions, FileMode, Odb, Repository};
 use yardmaster_protocol::CommitId;
 
-use crate::objects::find_commit;
+use crate::objects::{commit_id, find_commit, merge_bases};
 use crate::{GitError, Mirror};
 
 /// The most files whose text is given of one change.
@@ -32,6 +32,17 @@ pub struct FileContents {
 }
 
 impl Mirror {
+    /// Where `head` left the history of `tip`; none for unrelated histories.
+    ///
+    /// # Errors
+    /// When one of the commits is not in the mirror.
+    pub fn fork_point(&self, tip: CommitId, head: CommitId) -> Result<Option<CommitId>, GitError> {
+        self.with_repository(|repo| {
+            let (tip, head) = (find_commit(repo, tip)?.id(), find_commit(repo, head)?.id());
+            Ok(merge_bases(repo, tip, head)?.first().copied().map(commit_id))
+        })
+    }
+
     /// What stands in the plain files that differ between two commits of the mirror and whose path is `wanted`.
     /// Bounded in files and bytes. Links, submodules and paths that are no UTF-8 are no plain files.
     ///

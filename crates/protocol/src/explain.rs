@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{BlockerKind, BranchName, CommitId, RequestId, RequestRow, RunId};
+use crate::{BlockerKind, BranchName, CommitId, DefinitionMeeting, RequestId, RequestRow, RunId};
 
 /// Ask why a request has not landed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -29,6 +29,9 @@ pub struct Explanation {
     pub actions: Vec<Action>,
     /// What would change its place, worked out by the planner on a copy of the queue. At most 6.
     pub counterfactuals: Vec<Counterfactual>,
+    /// Where it meets others at a definition, which may break though all merge cleanly. Advice, at most 5.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub definitions: Vec<DefinitionMeeting>,
     /// When it is likely to be decided; none while something has to happen first of which nobody knows when, or
     /// while no run of the gate was seen.
     pub estimate: Option<Estimate>,

@@ -1,9 +1,9 @@
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    AgentName, Announcement, Assembly, Blocker, BranchName, ChangeSize, CommitId, Event, Failure, Gate,
-    GateEvidence, IntakeSeq, Intent, Millis, Movement, Pressure, Project, Refusal, RequestId, Review, RunId,
-    RunOutcome, TreeId,
+    AgentName, Announcement, Assembly, Blocker, BranchName, ChangeSize, CommitId, DefinitionMeeting, Event,
+    Failure, Gate, GateEvidence, IntakeSeq, Intent, Millis, Movement, Pressure, Project, Refusal, RequestId,
+    Review, RunId, RunOutcome, TreeId,
 };
 
 /// What one input meant: facts that happened at one moment.
@@ -67,6 +67,9 @@ pub enum Fact {
         conflicts: Vec<PairConflict>,
         /// Those that do not merge with `tip`: of all, where the tip is new, else of `requests`.
         with_tip: Vec<TipConflict>,
+        /// Pairs that meet at a definition; advice.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        definitions: Vec<DefinitionMeeting>,
     },
     /// A branch was announced and got an id; it is no request before it is pinned.
     Announced {

@@ -4,7 +4,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
-use yardmaster_protocol::{BranchName, CommitId, Fact, PairConflict, RequestId, TipConflict};
+use yardmaster_protocol::{
+    BranchName, CommitId, DefinitionMeeting, Fact, PairConflict, RequestId, TipConflict,
+};
 
 use crate::failure;
 use crate::state::Queue;
@@ -14,6 +16,8 @@ use crate::step::Act;
 const COMPARED_AT_ONCE: usize = 50;
 /// Conflicts that are kept of one request.
 const CONFLICTS_KEPT: usize = 64;
+/// Meetings at definitions that are kept of one request.
+const DEFINITIONS_KEPT: usize = 16;
 
 /// Comparisons of what is in custody for one target.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -26,6 +30,9 @@ pub(crate) struct Compared {
     conflicts: BTreeMap<RequestId, BTreeMap<RequestId, Vec<String>>>,
     /// Who does not merge with `tip`, and the paths.
     with_tip: BTreeMap<RequestId, Vec<String>>,
+    /// Who meets whom at a definition, told at both.
+    #[serde(default)]
+    definitions: BTreeMap<RequestId, Vec<DefinitionMeeting>>,
 }
 
 impl Compared {
@@ -39,6 +46,11 @@ impl Compared {
         self.conflicts.get(&request).map_or(0, BTreeMap::len)
     }
 
+    /// Where `request` meets others at a definition.
+    pub(crate) fn definitions_of(&self, request: RequestId) -> &[DefinitionMeeting] {
+        self.definitions.get(&request).map_or(&[], Vec::as_slice)
+    }
+
     pub(crate) fn is_empty(&self) -> bool {
         self.conflicts.is_empty()
     }
@@ -46,12 +58,30 @@ impl Compared {
     pub(crate) fn forget(&mut self, request: RequestId) {
         self.requests.remove(&request);
         self.with_tip.remove(&request);
+        for met in self.definitions.remove(&request).into_iter().flatten() {
+            let other = if met.one == request { met.other } else { met.one };
+            if let Some(others) = self.definitions.get_mut(&other) {
+                others.retain(|m| m.one != request && m.other != request);
+                if others.is_empty() {
+                    self.definitions.remove(&other);
+                }
+            }
+        }
         for other in self.conflicts.remove(&request).into_iter().flatten().map(|(other, _)| other) {
             if let Some(others) = self.conflicts.get_mut(&other) {
                 others.remove(&request);
                 if others.is_empty() {
                     self.conflicts.remove(&other);
                 }
+            }
+        }
+    }
+
+    fn note_definition(&mut self, met: &DefinitionMeeting) {
+        for request in [met.one, met.other] {
+            let known = self.definitions.entry(request).or_default();
+            if known.len() < DEFINITIONS_KEPT && !known.contains(met) {
+                known.push(met.clone());
             }
         }
     }
@@ -85,12 +115,14 @@ impl Queue {
     }
 
     pub(crate) fn compared(&mut self, fact: &Fact) {
-        let Fact::Compared { target, tip, requests, conflicts, with_tip } = fact else { return };
+        let Fact::Compared { target, tip, requests, conflicts, with_tip, definitions } = fact else { return };
         let live = |id: &RequestId| self.live.contains_key(id);
         let requests: Vec<RequestId> = requests.iter().copied().filter(live).collect();
         let conflicts: Vec<&PairConflict> =
             conflicts.iter().filter(|c| live(&c.one) && live(&c.other)).collect();
         let with_tip: Vec<&TipConflict> = with_tip.iter().filter(|c| live(&c.request)).collect();
+        let definitions: Vec<&DefinitionMeeting> =
+            definitions.iter().filter(|m| live(&m.one) && live(&m.other)).collect();
         let known = &mut self.target(target).compared;
         if known.tip != Some(*tip) {
             known.tip = Some(*tip);
@@ -101,26 +133,23 @@ impl Queue {
             known.note(*one, *other, paths);
             known.note(*other, *one, paths);
         }
+        definitions.into_iter().for_each(|met| known.note_definition(met));
         known.requests.extend(requests);
     }
 }
 
 impl Act<'_> {
     /// Takes note of a comparison that is still of use.
-    pub(crate) fn take_comparison(
-        &mut self,
-        target: BranchName,
-        tip: CommitId,
-        requests: Vec<RequestId>,
-        conflicts: Vec<PairConflict>,
-        with_tip: Vec<TipConflict>,
-    ) {
+    pub(crate) fn take_comparison(&mut self, found: Fact) {
+        let Fact::Compared { target, tip, requests, conflicts, with_tip, definitions } = found else {
+            return;
+        };
         let Some((wanted, new)) = self.queue.to_compare(&target) else { return };
         let requests: Vec<RequestId> = requests.into_iter().filter(|r| new.contains(r)).collect();
         let known = self.queue.targets.get(&target).and_then(|t| t.compared.tip);
         // How two heads merge does not depend on the tip, which may have moved meanwhile.
         if !requests.is_empty() || (tip == wanted && known != Some(tip)) {
-            self.emit(Fact::Compared { target, tip, requests, conflicts, with_tip });
+            self.emit(Fact::Compared { target, tip, requests, conflicts, with_tip, definitions });
         }
     }
 

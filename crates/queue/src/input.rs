@@ -1,6 +1,6 @@
 use yardmaster_protocol::{
-    Assembled, BranchName, CommitId, Inspection, IntakeSeq, LandOutcome, Millis, PairConflict, Project,
-    RequestId, RunReport, Sighting, TipConflict,
+    Assembled, BranchName, CommitId, DefinitionMeeting, Inspection, IntakeSeq, LandOutcome, Millis,
+    PairConflict, Project, RequestId, RunReport, Sighting, TipConflict,
 };
 
 /// Everything that can happen to the queue. Any of them may come late, twice or never.
@@ -76,6 +76,8 @@ pub enum Input {
         conflicts: Vec<PairConflict>,
         /// Those that do not merge with `tip`.
         with_tip: Vec<TipConflict>,
+        /// Pairs that meet at a definition.
+        definitions: Vec<DefinitionMeeting>,
     },
     /// Merges were worked out.
     Assembled {

@@ -65,8 +65,15 @@ impl Queue {
             Input::Tick { awake } => act.watch(awake, now),
             Input::RemoteSilent { why } => act.remote_is_silent(why),
             Input::Assembled { target, merges } => act.assembled(&target, merges),
-            Input::Compared { target, tip, requests, conflicts, with_tip } => {
-                act.take_comparison(target, tip, requests, conflicts, with_tip);
+            Input::Compared { target, tip, requests, conflicts, with_tip, definitions } => {
+                act.take_comparison(Fact::Compared {
+                    target,
+                    tip,
+                    requests,
+                    conflicts,
+                    with_tip,
+                    definitions,
+                });
             }
             Input::RunEnded(report) => act.run_ended(report),
             Input::LandEnded { target, to, outcome, project } => {

@@ -120,8 +120,14 @@ impl World {
         }
         let heads = daemon.queue.heads(&target);
         let (conflicts, with_tip) = self.git.compare(tip, &requests, &heads);
-        let comparison =
-            Box::new(Input::Compared { target: target.clone(), tip, requests, conflicts, with_tip });
+        let comparison = Box::new(Input::Compared {
+            target: target.clone(),
+            tip,
+            requests,
+            conflicts,
+            with_tip,
+            definitions: Vec::new(),
+        });
         let ms = self.rng.range(5, 2_000);
         self.own(ms, Own::Compared { target, comparison });
     }

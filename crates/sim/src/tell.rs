@@ -391,7 +391,8 @@ impl Teller {
                 }
                 Order::Compare { target, tip, requests } => {
                     let (conflicts, with_tip) = self.git.compare(tip, &requests, &self.queue.heads(&target));
-                    self.input(Input::Compared { target, tip, requests, conflicts, with_tip })
+                    let definitions = Vec::new();
+                    self.input(Input::Compared { target, tip, requests, conflicts, with_tip, definitions })
                 }
                 Order::Test(_) => false,
                 Order::Land { landing, .. } => self.land(&landing),

@@ -94,7 +94,12 @@ pub struct Use {
 
 /// Reads both sides of each file. Bounded in files, bytes and time; what is left out is counted.
 pub fn change<'a>(files: impl IntoIterator<Item = FileChange<'a>>) -> ApiChange {
-    let until = Instant::now() + Duration::from_millis(MAX_CHANGE_MS);
+    change_within(files, Duration::from_millis(MAX_CHANGE_MS))
+}
+
+/// [`change`] with less time.
+pub fn change_within<'a>(files: impl IntoIterator<Item = FileChange<'a>>, limit: Duration) -> ApiChange {
+    let until = Instant::now() + limit;
     let mut parser = Parser::new();
     let mut found = ApiChange::default();
     let mut read = Vec::new();

@@ -13,7 +13,7 @@ mod outline;
 mod roles;
 mod rules;
 
-pub use change::{Altered, ApiChange, FileChange, How, Use, UsingFile, change};
+pub use change::{Altered, ApiChange, FileChange, How, Use, UsingFile, change, change_within};
 pub use class::{Class, Reach, Roles};
 pub use language::Language;
 pub use meet::{Clash, Kind, Side, meet};

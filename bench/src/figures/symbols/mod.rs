@@ -22,9 +22,14 @@ pub(super) fn table(repositories: &[PathBuf]) -> Result<String, Trouble> {
     for repository in repositories {
         eprintln!("symbols: {}", repository.display());
         let branches = Branches::newest(repository, WINDOW)?;
-        windows.push_str(&window::row(&branches)?);
-        renames.push_str(&renames::row(&branches)?);
-        amended.push_str(&amended::rows(&branches, SEARCHED)?);
+        for (table, row) in [
+            (&mut amended, amended::rows(&branches, SEARCHED)?),
+            (&mut windows, window::row(&branches)?),
+            (&mut renames, renames::row(&branches)?),
+        ] {
+            eprint!("{row}");
+            table.push_str(&row);
+        }
     }
     if repositories.is_empty() {
         windows.push_str("| (none: give --repository) |\n");

@@ -8,9 +8,12 @@ use crate::{Trouble, git};
 
 const KINDS: [Kind; 4] = [Kind::RemovedAndUsed, Kind::BothAdded, Kind::ChangedAndUsed, Kind::BothChanged];
 
+/// So many pairs at the most are merged by git, spread evenly.
+const MERGED: usize = 2_000;
+
 pub(super) fn heading(window: usize) -> String {
     format!(
-        "\n### Advice about definitions: cost, and how often it is given\n\nThe newest {window} merged branches of each repository. Milliseconds of one change: to read its files and to compare them. Beside: pairs that were written without each other, and landed both. Of these, pairs that merge cleanly and are told, by kind: a pair may be of several.\n\n| repository, branches | read, median | compare, median | p99 | most | pairs in a second | pairs beside | clean | told | removed and used | both added | changed and used | both changed |\n| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |\n"
+        "\n### Advice about definitions: cost, and how often it is given\n\nThe newest {window} merged branches of each repository. Milliseconds of one change: to read its files and to compare them. Beside: pairs that were written without each other, and landed both. Of these, at most {MERGED} spread evenly: pairs that merge cleanly and are told, by kind: a pair may be of several.\n\n| repository, branches | read, median | compare, median | p99 | most | pairs in a second | pairs beside | clean | told | removed and used | both added | changed and used | both changed |\n| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |\n"
     )
 }
 
@@ -33,6 +36,9 @@ pub(super) fn row(branches: &Branches) -> Result<String, Trouble> {
         }
     }
     let a_second = rate(pairs, started.elapsed());
+    let all_beside = beside.len();
+    let every = all_beside.div_ceil(MERGED).max(1);
+    let beside: Vec<_> = beside.into_iter().step_by(every).collect();
     let heads: Vec<_> = beside.iter().map(|(older, newer, _)| (older.head, newer.head)).collect();
     let trees = git::merge_trees(branches.mirror.path(), &heads)?;
     let clean: Vec<_> =
@@ -53,7 +59,7 @@ pub(super) fn row(branches: &Branches) -> Result<String, Trouble> {
         shown(at(0.99)),
         shown(compare.last().copied().unwrap_or_default()),
         shown(a_second),
-        beside.len(),
+        all_beside,
         clean.len(),
         told(None),
         kinds.join(" | "),

@@ -1,5 +1,5 @@
 use anstyle::Style;
-use yardmaster_protocol::{Action, Counterfactual, ExplainRequest, Explanation, Link};
+use yardmaster_protocol::{Action, Counterfactual, DefinitionMeeting, ExplainRequest, Explanation, Link};
 
 use crate::connection::Connection;
 use crate::error::CliError;
@@ -35,6 +35,12 @@ pub(crate) fn told(explanation: &Explanation, width: usize) -> Vec<Line> {
     let mut lines = vec![headline(explanation).cut(width), Line::new()];
     for (depth, link) in explanation.chain.iter().enumerate() {
         lines.extend(reason(link, depth, depth + 1 == explanation.chain.len(), width));
+    }
+    if !explanation.definitions.is_empty() {
+        lines.extend([Line::new(), Line::styled(style::BOLD, "  May break together, though it merges")]);
+        let room = width.saturating_sub(6);
+        let met = |m: &DefinitionMeeting| led(&m.to_string(), style::PLAIN, "· ", "  ", 4, room);
+        lines.extend(explanation.definitions.iter().flat_map(met));
     }
     if !explanation.counterfactuals.is_empty() {
         lines.extend([Line::new(), Line::styled(style::BOLD, "  Sooner")]);

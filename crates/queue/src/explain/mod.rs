@@ -5,7 +5,7 @@ mod chain;
 mod estimate;
 mod what_if;
 
-use yardmaster_protocol::{Explanation, Link, LinkKind, Millis, RequestId};
+use yardmaster_protocol::{BranchName, DefinitionMeeting, Explanation, Link, LinkKind, Millis, RequestId};
 
 use crate::policy::Policy;
 use crate::state::{Ended, Queue};
@@ -14,6 +14,8 @@ use chain::Reading;
 
 /// The whole answer, as JSON.
 const MAX_BYTES: usize = 16 * 1_024;
+/// Definitions at which it meets others.
+const MAX_DEFINITIONS: usize = 5;
 /// One sentence, in characters.
 const MAX_SENTENCE: usize = 300;
 /// A command: what people type is not cut in the middle where that can be helped.
@@ -34,6 +36,7 @@ impl Queue {
                     sentence: in_one(&chain),
                     actions: self.actions(id, &chain),
                     estimate: reading.estimate(id, live, &chain),
+                    definitions: self.definitions(&live.target, id),
                     target: live.target.clone(),
                     row,
                     chain,
@@ -46,6 +49,11 @@ impl Queue {
         }
     }
 
+    fn definitions(&self, target: &BranchName, id: RequestId) -> Vec<DefinitionMeeting> {
+        let known = self.targets.get(target).map_or(&[][..], |t| t.compared.definitions_of(id));
+        known.iter().take(MAX_DEFINITIONS).cloned().collect()
+    }
+
     /// How it ended, and what became of it since.
     fn explain_end(&self, id: RequestId, ended: &Ended, now: Millis, policy: &Policy) -> Explanation {
         let chain = Reading::new(self, &ended.target, now, policy).chain(id);
@@ -56,6 +64,7 @@ impl Queue {
             actions: self.actions(id, &chain),
             chain,
             counterfactuals: Vec::new(),
+            definitions: Vec::new(),
             estimate: None,
         }
     }
@@ -86,7 +95,8 @@ fn bounded(mut told: Explanation) -> Explanation {
         told.chain.iter_mut().for_each(|link| link.paths.truncate(1));
     }
     while is_too_large(&told) {
-        let dropped = told.counterfactuals.pop().map(drop);
+        let dropped = told.definitions.pop().map(drop);
+        let dropped = dropped.or_else(|| told.counterfactuals.pop().map(drop));
         let dropped = dropped.or_else(|| told.actions.pop().map(drop));
         let middle = told.chain.len() / 2;
         match dropped {
