@@ -16,6 +16,7 @@ mod flood;
 mod frozen;
 mod landing;
 mod large;
+mod pause;
 mod power_loss;
 mod pressure;
 mod push;

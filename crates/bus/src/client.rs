@@ -10,8 +10,8 @@ use serde_json::{Value, json};
 use yardmaster_protocol::{
     AgentName, CheckReply, CheckRequest, ErrorBody, ErrorReply, Event, ExplainRequest, Explanation,
     FreezeReply, FreezeRequest, IntakeSeq, LogReply, LogRequest, Millis, ParallelReply, ParallelRequest,
-    QueueReply, RequestView, STREAM_RELEASES, ServiceErrorCode, StatusReply, SubmitReply, WithdrawReply,
-    WithdrawRequest, announce_subject, service_subject,
+    PauseReply, PauseRequest, QueueReply, RequestView, STREAM_RELEASES, ServiceErrorCode, StatusReply,
+    SubmitReply, WithdrawReply, WithdrawRequest, announce_subject, service_subject,
 };
 
 use crate::BusError;
@@ -134,6 +134,22 @@ impl Client {
     /// See [`Client::call`].
     pub async fn unfreeze(&self, what: &FreezeRequest) -> Result<FreezeReply, ErrorBody> {
         self.typed("admin.unfreeze", what, ACT).await
+    }
+
+    /// `pause`, for operators.
+    ///
+    /// # Errors
+    /// See [`Client::call`].
+    pub async fn pause(&self, what: &PauseRequest) -> Result<PauseReply, ErrorBody> {
+        self.typed("admin.pause", what, ACT).await
+    }
+
+    /// `resume`, for operators.
+    ///
+    /// # Errors
+    /// See [`Client::call`].
+    pub async fn resume(&self, what: &PauseRequest) -> Result<PauseReply, ErrorBody> {
+        self.typed("admin.resume", what, ACT).await
     }
 
     /// `logs`.

@@ -1,8 +1,8 @@
 use clap::{Parser, Subcommand};
 
 use crate::commands::{
-    check, completions, demo, explain, freeze, healthcheck, logs, queue, serve, should_parallelize, status,
-    submit, wait, withdraw,
+    check, completions, demo, explain, freeze, healthcheck, logs, pause, queue, serve, should_parallelize,
+    status, submit, wait, withdraw,
 };
 
 const AFTER: &str = "\
@@ -54,6 +54,10 @@ pub(crate) enum Command {
     Withdraw(withdraw::Args),
     /// Have a target stand still: nothing lands on it, nothing is failed. For operators.
     Freeze(freeze::Args),
+    /// Give nobody a new place on a target, but for urgent ones; what is under test goes on.
+    Pause(pause::Args),
+    /// Let a paused target go on.
+    Resume(pause::ResumeArgs),
     /// Let a frozen target go on. For operators.
     Unfreeze(freeze::Args),
     /// What a gate has printed.

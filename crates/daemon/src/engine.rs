@@ -18,7 +18,7 @@ use crate::happening::Happening;
 use crate::in_hand::InHand;
 use crate::intake::Unanswered;
 use crate::outbox::Outbox;
-use crate::questions::{Question, Submissions, answer, freezing, withdrawal};
+use crate::questions::{Question, Submissions, answer, freezing, pausing, withdrawal};
 use crate::record::Packed;
 use crate::remote::{RemoteReport, project, seen};
 use crate::serve::fence;
@@ -412,12 +412,18 @@ impl Engine {
                     drop(reply.send(outcome));
                 }
             },
+            Some(Question::Pause { asked, pause, reply }) => match pausing(&self.policy, asked, pause) {
+                Err(why) => drop(reply.send(Err(why))),
+                Ok((target, input)) => {
+                    let changed = self.decide(input).await?;
+                    let paused = self.queue.is_paused(&target);
+                    drop(reply.send(Ok(yardmaster_protocol::PauseReply { target, paused, changed })));
+                }
+            },
             Some(Question::Freeze { asked, freeze, reply }) => match freezing(&self.policy, asked, freeze) {
                 Err(why) => drop(reply.send(Err(why))),
                 Ok((target, input)) => {
-                    let step = self.queue.step(clock::now(), &self.policy, input);
-                    let changed = !step.entry.facts.is_empty();
-                    self.commit(vec![step]).await?;
+                    let changed = self.decide(input).await?;
                     let frozen = self.queue.is_frozen(&target);
                     drop(reply.send(Ok(yardmaster_protocol::FreezeReply { target, frozen, changed })));
                 }
@@ -425,6 +431,14 @@ impl Engine {
             Some(_) => {}
         }
         Ok(())
+    }
+
+    /// Takes one input in; whether it was news.
+    async fn decide(&mut self, input: Input) -> Result<bool, ServeError> {
+        let step = self.queue.step(clock::now(), &self.policy, input);
+        let is_news = !step.entry.facts.is_empty();
+        self.commit(vec![step]).await?;
+        Ok(is_news)
     }
 
     fn status(&self) -> StatusReply {

@@ -2,8 +2,9 @@ use std::collections::BTreeMap;
 
 use tokio::sync::oneshot;
 use yardmaster_protocol::{
-    BranchName, ErrorBody, Explanation, Fact, FreezeReply, FreezeRequest, IntakeSeq, QueueReply, RefusalCode,
-    RequestId, RequestView, RunId, ServiceErrorCode, StatusReply, SubmitReply, WithdrawReply,
+    BranchName, ErrorBody, Explanation, Fact, FreezeReply, FreezeRequest, IntakeSeq, PauseReply,
+    PauseRequest, QueueReply, RefusalCode, RequestId, RequestView, RunId, ServiceErrorCode, StatusReply,
+    SubmitReply, WithdrawReply,
 };
 use yardmaster_queue::{Input, Policy, Queue};
 
@@ -25,6 +26,12 @@ pub(crate) enum Question {
         what: String,
         by: String,
         reply: Reply<WithdrawReply>,
+    },
+    Pause {
+        asked: PauseRequest,
+        /// False: go on.
+        pause: bool,
+        reply: Reply<PauseReply>,
     },
     Freeze {
         asked: FreezeRequest,
@@ -74,7 +81,10 @@ pub(crate) fn answer(
             });
             drop(reply.send(run));
         }
-        question @ (Question::Withdraw { .. } | Question::Freeze { .. } | Question::Outcome(..)) => {
+        question @ (Question::Withdraw { .. }
+        | Question::Freeze { .. }
+        | Question::Pause { .. }
+        | Question::Outcome(..)) => {
             return Some(question);
         }
     }
@@ -120,25 +130,49 @@ fn plain(text: &str, most: usize) -> String {
     text.chars().filter(|c| !c.is_control()).take(most).collect()
 }
 
+/// The target that an operator means, or that it is not served.
+fn served(policy: &Policy, target: Option<BranchName>) -> Result<BranchName, ErrorBody> {
+    let target = target.unwrap_or_else(|| policy.default_target.clone());
+    if policy.targets.contains(&target) {
+        return Ok(target);
+    }
+    let served: Vec<&str> = policy.targets.iter().map(BranchName::as_str).collect();
+    Err(ErrorBody {
+        code: ServiceErrorCode::NotFound,
+        message: format!("`{target}` is not served here: this queue lands on {}", served.join(", ")),
+        retryable: false,
+        next: vec!["yardmaster status".to_owned()],
+    })
+}
+
+fn reason(why: Option<&str>) -> String {
+    let why = plain(why.unwrap_or_default(), 500);
+    if why.is_empty() { "no reason was given".to_owned() } else { why }
+}
+
+/// The input that a wish to pause a target becomes, or why it cannot be.
+pub(crate) fn pausing(
+    policy: &Policy,
+    asked: PauseRequest,
+    pause: bool,
+) -> Result<(BranchName, Input), ErrorBody> {
+    let target = served(policy, asked.target)?;
+    let (who, why, except) = (somebody(&asked.who), reason(asked.why.as_deref()), asked.except);
+    let input = match pause {
+        true => Input::Pause { target: target.clone(), who, why, except },
+        false => Input::Resume { target: target.clone(), who, why },
+    };
+    Ok((target, input))
+}
+
 /// The input that a wish to freeze a target becomes, or why it cannot be.
 pub(crate) fn freezing(
     policy: &Policy,
     asked: FreezeRequest,
     freeze: bool,
 ) -> Result<(BranchName, Input), ErrorBody> {
-    let target = asked.target.unwrap_or_else(|| policy.default_target.clone());
-    if !policy.targets.contains(&target) {
-        let served: Vec<&str> = policy.targets.iter().map(BranchName::as_str).collect();
-        return Err(ErrorBody {
-            code: ServiceErrorCode::NotFound,
-            message: format!("`{target}` is not served here: this queue lands on {}", served.join(", ")),
-            retryable: false,
-            next: vec!["yardmaster status".to_owned()],
-        });
-    }
-    let who = somebody(&asked.who);
-    let why = plain(asked.why.as_deref().unwrap_or_default(), 500);
-    let why = if why.is_empty() { "no reason was given".to_owned() } else { why };
+    let target = served(policy, asked.target)?;
+    let (who, why) = (somebody(&asked.who), reason(asked.why.as_deref()));
     let input = match freeze {
         true => Input::Freeze { target: target.clone(), who, why },
         false => Input::Unfreeze { target: target.clone(), who, why },

@@ -8,7 +8,7 @@ use tokio::task::{JoinHandle, spawn_blocking};
 use yardmaster_bus::{Bus, Client, ServiceCall, ServiceRequests};
 use yardmaster_protocol::{
     CheckRequest, ErrorBody, ExplainRequest, FreezeRequest, Incoming, LogReply, LogRequest, ParallelRequest,
-    RunId, ServiceErrorCode, WithdrawRequest,
+    PauseRequest, RunId, ServiceErrorCode, WithdrawRequest,
 };
 use yardmaster_queue::{Policy, Queue};
 use yardmaster_runner::LogStore;
@@ -30,6 +30,8 @@ pub(crate) const VERBS: &[&str] = &[
     "logs",
     "admin.freeze",
     "admin.unfreeze",
+    "admin.pause",
+    "admin.resume",
 ];
 
 /// Answers that need a copy of the queue and are worked out side by side.
@@ -101,6 +103,8 @@ impl Desk {
             }
             "admin.freeze" => self.freeze(true, &call.payload).await,
             "admin.unfreeze" => self.freeze(false, &call.payload).await,
+            "admin.pause" => self.pause(true, &call.payload).await,
+            "admin.resume" => self.pause(false, &call.payload).await,
             "logs" => self.logs(body(&call.payload)?).await,
             other => Err(usage(format!("the service has no verb `{other}`: it has {}", VERBS.join(", ")))),
         }
@@ -134,6 +138,11 @@ impl Desk {
             None => value(self.ask(Question::Status).await?),
             Some(what) => value(self.ask(|reply| Question::Request(what, reply)).await?),
         }
+    }
+
+    async fn pause(&self, pause: bool, payload: &[u8]) -> Result<Value, ErrorBody> {
+        let asked: PauseRequest = body(payload)?;
+        value(self.ask(|reply| Question::Pause { asked, pause, reply }).await?)
     }
 
     async fn freeze(&self, freeze: bool, payload: &[u8]) -> Result<Value, ErrorBody> {

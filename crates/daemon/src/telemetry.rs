@@ -76,6 +76,11 @@ pub(crate) fn tell(fact: &Fact) {
             tracing::error!(%target, who, why, "target frozen");
         }
         Fact::Frozen { target, who, why } => tracing::warn!(%target, who, why, "target frozen"),
+        Fact::Paused { target, who, why, .. } => tracing::warn!(%target, who, why, "target paused"),
+        Fact::Resumed { target, who, why } => tracing::info!(%target, who, why, "target resumed"),
+        Fact::Amended { request, .. } => {
+            of_request(*request, || tracing::info!("announced with other words"))
+        }
         Fact::Unfrozen { target, who, why } => tracing::info!(%target, who, why, "target goes on"),
         Fact::FellOff { target, from, requests } => {
             tracing::error!(%target, %from, requests = requests.len(), "landed work is not on the target any more");

@@ -2,8 +2,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     AgentName, Announcement, Assembly, Blocker, BranchName, ChangeSize, CommitId, DefinitionMeeting, Event,
-    Failure, Gate, GateEvidence, IntakeSeq, Intent, Millis, Movement, Pressure, Project, Refusal, RequestId,
-    Review, RunId, RunOutcome, TreeId,
+    Failure, Gate, GateEvidence, IntakeSeq, Intent, Millis, Movement, Pressure, Priority, Project, Refusal,
+    RequestId, Review, RunId, RunOutcome, TreeId,
 };
 
 /// What one input meant: facts that happened at one moment.
@@ -70,6 +70,41 @@ pub enum Fact {
         /// Pairs that meet at a definition; advice.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         definitions: Vec<DefinitionMeeting>,
+    },
+    /// Nobody gets a place on a target any more, but for who is urgent; what has one goes on.
+    Paused {
+        /// Which.
+        target: BranchName,
+        /// Who wanted it.
+        who: String,
+        /// Why.
+        why: String,
+        /// This class and better ones still get a place.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        except: Option<Priority>,
+    },
+    /// A paused target goes on.
+    Resumed {
+        /// Which.
+        target: BranchName,
+        /// Who wanted it.
+        who: String,
+        /// Why.
+        why: String,
+    },
+    /// The same head was announced again, with other dependencies or another priority.
+    Amended {
+        /// Which.
+        request: RequestId,
+        /// The repetition.
+        by: RequestId,
+        /// When the server took that.
+        published: Millis,
+        /// What it depends on from now on.
+        depends_on: Vec<String>,
+        /// How urgent it is claimed to be.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        priority: Option<Priority>,
     },
     /// A branch was announced and got an id; it is no request before it is pinned.
     Announced {

@@ -83,6 +83,10 @@ pub struct Announcement {
     /// Requirements, branches or request ids that must land first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub depends_on: Vec<String>,
+    /// `depends_on` was there, if only empty: a repetition without it changes nothing about dependencies.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    #[schemars(skip)]
+    pub states_needs: bool,
     /// One line for people; becomes part of the merge commit's message.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub title: Option<String>,
@@ -205,7 +209,9 @@ struct Info(Map<String, Value>);
 
 impl Info {
     fn announcement(&mut self) -> Result<Announcement, Refusal> {
+        let states_needs = self.0.get("depends_on").is_some_and(|needs| !needs.is_null());
         Ok(Announcement {
+            states_needs,
             agent: self.required("agent")?,
             branch: self.required("branch")?,
             requirement: self.required("requirement")?,

@@ -55,9 +55,9 @@ pub use report::{
 pub use review::{Review, ReviewVerdict};
 pub use schema::schemas;
 pub use service::{
-    ErrorBody, ErrorReply, FreezeReply, FreezeRequest, LogReply, LogRequest, Pressure, QueueReply,
-    RequestRow, RequestView, ServiceErrorCode, StatusReply, SubmitReply, TargetView, TipHealth,
-    WithdrawReply, WithdrawRequest,
+    ErrorBody, ErrorReply, FreezeReply, FreezeRequest, LogReply, LogRequest, PauseReply, PauseRequest,
+    Pressure, QueueReply, RequestRow, RequestView, ServiceErrorCode, StatusReply, SubmitReply, TargetView,
+    TipHealth, WithdrawReply, WithdrawRequest,
 };
 pub use subject::{
     ADMIN_PREFIX, ADMIN_VERB, INTEGRATION_PREFIX, RELEASES_PREFIX, REVIEWS_PREFIX, SERVICE_NAME,

@@ -4,8 +4,8 @@ use serde::{Deserialize, Serialize};
 use crate::{
     Announcement, BaseMoved, CheckReply, CheckRequest, ErrorReply, Event, ExplainRequest, Explanation,
     FreezeReply, FreezeRequest, GateJob, Intent, LogReply, LogRequest, ParallelReply, ParallelRequest,
-    QueueReply, RequestView, Review, RunReport, StatusReply, SubmitReply, WithdrawReply, WithdrawRequest,
-    Withdrawal,
+    PauseReply, PauseRequest, QueueReply, RequestView, Review, RunReport, StatusReply, SubmitReply,
+    WithdrawReply, WithdrawRequest, Withdrawal,
 };
 
 /// The message that offers a branch. This is the shape to write; what is read is more forgiving
@@ -80,6 +80,8 @@ pub fn schemas() -> Vec<(&'static str, Schema)> {
         ("withdraw_reply", schema_for!(WithdrawReply)),
         ("freeze_request", schema_for!(FreezeRequest)),
         ("freeze_reply", schema_for!(FreezeReply)),
+        ("pause_request", schema_for!(PauseRequest)),
+        ("pause_reply", schema_for!(PauseReply)),
         ("queue_reply", schema_for!(QueueReply)),
         ("status_reply", schema_for!(StatusReply)),
         ("request_view", schema_for!(RequestView)),

@@ -1,7 +1,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{AgentName, Blocker, BranchName, CommitId, RequestId, Requirement, RunId};
+use crate::{AgentName, Blocker, BranchName, CommitId, Priority, RequestId, Requirement, RunId};
 
 /// How an answer of the service looks when it could not be given.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -110,6 +110,33 @@ pub struct FreezeReply {
     pub target: BranchName,
     /// Whether it stands still now.
     pub frozen: bool,
+    /// False: it was so already.
+    pub changed: bool,
+}
+
+/// Ask for a target to give nobody a place any more, or to go on.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct PauseRequest {
+    /// Which branch; the default target without one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub target: Option<BranchName>,
+    /// Who asks.
+    pub who: String,
+    /// Why, for those who wait.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub why: Option<String>,
+    /// This priority and more urgent ones still get a place; nobody does without it. Not looked at by `resume`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub except: Option<Priority>,
+}
+
+/// Answer to `pause` and `resume`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct PauseReply {
+    /// Which branch.
+    pub target: BranchName,
+    /// Whether it is paused now.
+    pub paused: bool,
     /// False: it was so already.
     pub changed: bool,
 }

@@ -80,7 +80,7 @@ impl Queue {
         let stack = self.targets.get(name).map(|t| t.stack.as_slice()).unwrap_or_default();
         let mut ranked: Vec<(Rank, RequestId)> = self
             .waiting(name)
-            .filter(|(id, _)| !self.is_held(*id, policy))
+            .filter(|(id, r)| !self.is_held(*id, policy) && !self.waits_for_resume(*id, r))
             .filter(|(id, _)| !self.index.dependents.contains(id) || self.needs_are_met(*id, stack))
             .map(|(id, r)| (self.rank(id, r, policy), id))
             .collect();

@@ -34,6 +34,7 @@ impl Queue {
             | Fact::Repeated { .. }
             | Fact::Pinned { .. }
             | Fact::Stacked { .. }
+            | Fact::Amended { .. }
             | Fact::Blocked { .. } => self.apply_to_request(at, fact),
             Fact::Landed { .. } | Fact::Failed { .. } | Fact::Withdrawn { .. } | Fact::Superseded { .. } => {
                 self.apply_end(at, fact)
@@ -53,6 +54,8 @@ impl Queue {
             | Fact::WindowSet { .. }
             | Fact::Frozen { .. }
             | Fact::Unfrozen { .. }
+            | Fact::Paused { .. }
+            | Fact::Resumed { .. }
             | Fact::FellOff { .. }
             | Fact::Stalled { .. }
             | Fact::WentOn { .. }
@@ -88,6 +91,7 @@ impl Queue {
             Fact::Repeated { request, .. } => drop(self.forget(*request)),
             Fact::Pinned { request, .. } => return self.pinned(*request, at, fact),
             Fact::Stacked { request } => self.stacked(*request, at),
+            Fact::Amended { .. } => self.amended(fact),
             Fact::Blocked { request, blockers } => return self.blocked(*request, at, blockers),
             _ => {}
         }
@@ -159,6 +163,8 @@ impl Queue {
             Fact::WindowSet { target, window } => self.target(target).window = Some(*window),
             Fact::Frozen { target, who, why } => return Some(self.frozen(at, target, who, why)),
             Fact::Unfrozen { target, who, why } => return Some(self.unfrozen(at, target, who, why)),
+            Fact::Paused { .. } => return self.paused(at, fact),
+            Fact::Resumed { target, who, why } => return Some(self.resumed(at, target, who, why)),
             Fact::FellOff { target, from, requests } => {
                 return Some(self.fell_off(at, target, *from, requests));
             }
@@ -217,6 +223,7 @@ impl Queue {
                 intake: *intake,
                 published: *published,
                 arrived: at,
+                amended: Millis::default(),
                 events: 0,
                 phase: Phase::Arriving,
                 blockers: Vec::new(),

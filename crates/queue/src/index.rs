@@ -29,6 +29,10 @@ pub(crate) struct Index {
     pub(crate) waiting: BTreeMap<BranchName, BTreeSet<RequestId>>,
     /// Those of them that are told to wait for something.
     pub(crate) told: BTreeSet<RequestId>,
+    /// How often the branch of each was red lately, where it was.
+    pub(crate) setbacks: BTreeMap<RequestId, usize>,
+    /// Latest ended request by requirement and by branch.
+    pub(crate) ended_names: BTreeMap<String, RequestId>,
     /// Branches with more than one request in custody.
     pub(crate) crowded: BTreeSet<(BranchName, BranchName)>,
     /// What the projects of the targets say about paths.
@@ -89,6 +93,10 @@ impl Queue {
             }
             Phase::Waiting(_) | Phase::Stacked(_) => {
                 self.index.arriving.remove(&request.intake);
+                let setbacks = self.setbacks(request);
+                if setbacks > 0 {
+                    self.index.setbacks.insert(id, setbacks);
+                }
                 if request.is_waiting() {
                     self.index.waiting.entry(request.target.clone()).or_default().insert(id);
                     if !request.blockers.is_empty() {
@@ -139,6 +147,7 @@ impl Queue {
             }
         }
         self.index.not_waiting(&request.target, id);
+        self.index.setbacks.remove(&id);
         self.index.dependents.remove(&id);
         self.index.attended.remove(&id);
         self.index.marks.remove(&id);
@@ -150,6 +159,10 @@ impl Queue {
         let a = &ended.announcement;
         let key = (ended.target.clone(), a.branch.clone());
         self.index.ended_by_branch.entry(key).or_default().insert(id);
+        for name in [a.requirement.as_str(), a.branch.as_str()] {
+            let latest = self.index.ended_names.entry(name.to_owned()).or_insert(id);
+            *latest = id.max(*latest);
+        }
         if ended.is_on_target() {
             for name in [a.requirement.as_str(), a.branch.as_str()] {
                 let latest = self.index.landed_names.entry(name.to_owned()).or_insert(id);
@@ -178,6 +191,9 @@ impl Queue {
             }
         }
         for name in [a.requirement.as_str(), a.branch.as_str()] {
+            if self.index.ended_names.get(name) == Some(&id) {
+                self.index.ended_names.remove(name);
+            }
             if self.index.landed_names.get(name) == Some(&id) {
                 self.index.landed_names.remove(name);
             }

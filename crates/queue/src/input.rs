@@ -1,6 +1,6 @@
 use yardmaster_protocol::{
     Assembled, BranchName, CommitId, DefinitionMeeting, Inspection, IntakeSeq, LandOutcome, Millis,
-    PairConflict, Project, RequestId, RunReport, Sighting, TipConflict,
+    PairConflict, Priority, Project, RequestId, RunReport, Sighting, TipConflict,
 };
 
 /// Everything that can happen to the queue. Any of them may come late, twice or never.
@@ -62,6 +62,26 @@ pub enum Input {
     /// The remote did not answer.
     RemoteSilent {
         /// What went wrong.
+        why: String,
+    },
+    /// Nobody is to get a place on a target, but for who is urgent.
+    Pause {
+        /// Which.
+        target: BranchName,
+        /// Who wants it.
+        who: String,
+        /// Why.
+        why: String,
+        /// This class and better ones still get a place.
+        except: Option<Priority>,
+    },
+    /// A paused target is to go on.
+    Resume {
+        /// Which.
+        target: BranchName,
+        /// Who wants it.
+        who: String,
+        /// Why.
         why: String,
     },
     /// Heads were merged with each other and with the tip.

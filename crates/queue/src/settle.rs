@@ -9,7 +9,7 @@ use crate::depend::Need;
 use crate::failure;
 use crate::health::Fault;
 use crate::policy::{BaseRed, Policy};
-use crate::state::Queue;
+use crate::state::{Ending, Queue};
 use crate::step::Act;
 use crate::walk::{Place, Standing, Walk};
 
@@ -321,6 +321,7 @@ impl Act<'_> {
                 }
             }
             changed.extend(self.waits_for_the_tip(&name));
+            kept_apart.extend(self.queue.paused_blockers(&name));
             kept_apart.extend(self.queue.kept_apart(&name, walk.as_ref(), self.policy));
         }
         changed.extend(self.waits_outside(&changed, &tangled, kept_apart));
@@ -448,6 +449,33 @@ impl Queue {
         }
     }
 
+    fn unknown_dependency(&self, name: &str) -> Blocker {
+        let by_id = name.parse::<RequestId>().ok().filter(|id| self.ended.contains_key(id));
+        let ended = by_id.or_else(|| self.index.ended_names.get(name).copied());
+        let became = ended.and_then(|id| Some((id, self.ended.get(&id)?)));
+        let how = became.map(|(id, e)| {
+            let label = format!("{id} ({} by {})", e.announcement.branch, e.announcement.agent);
+            match &e.ending {
+                Ending::Landed { .. } => format!("{label} had landed, and is not on the target any more"),
+                Ending::Failed { .. } => format!("{label} failed, and nobody has announced it since"),
+                Ending::Withdrawn { .. } => format!("{label} was withdrawn"),
+                Ending::Superseded { by } => format!("{label} was superseded by {by}, which has not landed"),
+            }
+        });
+        let reason = match how {
+            Some(how) => format!("depends on `{name}`: {how}"),
+            None => format!("depends on `{name}`, which nobody has announced"),
+        };
+        let again = if became.is_some() { "announced again" } else { "announced" };
+        Blocker {
+            kind: BlockerKind::Dependency,
+            with: Some(name.to_owned()),
+            paths: Vec::new(),
+            until: format!("`{name}` is {again} and has landed"),
+            reason,
+        }
+    }
+
     /// What a request with dependencies waits for, besides its turn.
     fn blockers_of_dependent(&self, request: RequestId, tangled: &BTreeSet<RequestId>) -> Vec<Blocker> {
         if let Some(cycle) = tangled.contains(&request).then(|| self.cycle_of(request)).flatten() {
@@ -474,13 +502,7 @@ impl Queue {
                     let waiting = others.into_iter().filter(|r| !stacked(r));
                     blockers.extend(waiting.map(|r| self.dependency_blocker(r)));
                 }
-                Need::Unknown => blockers.push(Blocker {
-                    kind: BlockerKind::Dependency,
-                    with: Some(name.clone()),
-                    paths: Vec::new(),
-                    until: format!("`{name}` is announced and has landed"),
-                    reason: format!("depends on `{name}`, which nobody has announced"),
-                }),
+                Need::Unknown => blockers.push(self.unknown_dependency(name)),
             }
         }
         blockers

@@ -10,6 +10,7 @@ use crate::compare::Compared;
 use crate::freeze::Frozen;
 use crate::index::Index;
 use crate::intent::{Intended, Place};
+use crate::pause::Pause;
 use crate::policy::{GateRule, Policy};
 use crate::review::Reviews;
 use crate::taken::Taken;
@@ -62,6 +63,9 @@ pub(crate) struct Request {
     pub(crate) intake: IntakeSeq,
     pub(crate) published: Millis,
     pub(crate) arrived: Millis,
+    /// When it was last announced with other words.
+    #[serde(default)]
+    pub(crate) amended: Millis,
     pub(crate) events: u32,
     pub(crate) phase: Phase,
     pub(crate) blockers: Vec<Blocker>,
@@ -199,6 +203,9 @@ pub(crate) struct Target {
     /// Since when it is told to be stalled.
     #[serde(default)]
     pub(crate) stalled: Option<Millis>,
+    /// Nobody gets a place, but for who is urgent.
+    #[serde(default)]
+    pub(crate) paused: Option<Pause>,
     /// How those in custody merge with each other and with the tip.
     #[serde(default)]
     pub(crate) compared: Compared,
@@ -222,6 +229,7 @@ impl Default for Target {
             told_red: None,
             progressed: None,
             stalled: None,
+            paused: None,
             compared: Compared::default(),
         }
     }

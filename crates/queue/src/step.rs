@@ -81,6 +81,8 @@ impl Queue {
             }
             Input::Freeze { target, who, why } => act.freeze(&target, who, why),
             Input::Unfreeze { target, who, why } => act.unfreeze(&target, who, why),
+            Input::Pause { target, who, why, except } => act.pause(target, who, why, except),
+            Input::Resume { target, who, why } => act.resume(target, who, why),
             Input::Lacking { heads, candidates } => act.lacking(&heads, &candidates),
         }
         if is_look || act.has_consequences() {
@@ -298,6 +300,7 @@ impl<'a> Act<'a> {
             | Inspection::Crashed { .. } => announced,
         };
         if let Some(of) = self.known_as(request, head) {
+            self.amend(of, request);
             self.emit(Fact::Repeated { request, of });
             return;
         }
@@ -338,7 +341,8 @@ impl<'a> Act<'a> {
     fn pin(&mut self, request: RequestId, custody: Custody, contained: bool) {
         let Some(live) = self.queue.live.get(&request) else { return };
         let (class, target) = (self.queue.class_of_new(live, &custody), live.target.clone());
-        let rank = (class, 0, custody.size, live.published, request);
+        let setbacks = self.queue.setbacks(live);
+        let rank = (class, setbacks, 0, custody.size, live.published, request);
         let position = self.take_position(rank, &target);
         let Custody { head, merge_base, size, files } = custody;
         self.emit(Fact::Pinned { request, head, merge_base, size, files, position });

@@ -60,7 +60,9 @@ impl Ledger {
             || returns
             || passed
             || !self.fell_off.is_empty()
-            || asked.behind.iter().any(gone);
+            || asked.behind.iter().any(gone)
+            || self.amended.contains(&request)
+            || asked.behind.iter().any(|r| self.amended.contains(r));
         Violation::unless(holds, "a run whose result is needed goes on", || {
             format!("{run} of {request} behind {:?}", asked.behind)
         })

@@ -102,6 +102,7 @@ impl World {
             Happening::Deliver { seq } => return self.deliver(seq),
             Happening::RunEnds { run, serial } => self.run_ends(&run, serial),
             Happening::Report { serial } => return self.report(serial),
+            Happening::Resume => return self.resume(),
             Happening::PushArrives { epoch, target, landing } => {
                 return self.push_arrives(epoch, target, landing);
             }

@@ -2,7 +2,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use yardmaster_protocol::{
     Announcement, Assembly, Blocker, BlockerKind, BranchName, CommitId, Event, Fact, Gate, GateId, IntakeSeq,
-    Millis, Project, RequestId, RunId, RunOutcome, TreeId,
+    Millis, Priority, Project, RequestId, RunId, RunOutcome, TreeId,
 };
 use yardmaster_queue::{GateRule, Policy, Step};
 
@@ -69,6 +69,10 @@ pub(crate) struct Ledger {
     pub(crate) stacked: Vec<RequestId>,
     /// When somebody ended, by the server's clock.
     pub(crate) last_end: u64,
+    /// Paused targets, with the class that still gets a place.
+    pub(crate) paused: BTreeMap<BranchName, Option<Priority>>,
+    /// Those that were announced again with other words.
+    pub(crate) amended: BTreeSet<RequestId>,
     /// Those that waited apart in their place.
     pub(crate) was_apart: BTreeSet<RequestId>,
     /// How often another policy came.
@@ -134,7 +138,11 @@ impl Ledger {
         let ends = |f: &Fact| {
             matches!(
                 f,
-                Fact::Superseded { .. } | Fact::Withdrawn { .. } | Fact::Failed { .. } | Fact::Landed { .. }
+                Fact::Superseded { .. }
+                    | Fact::Withdrawn { .. }
+                    | Fact::Failed { .. }
+                    | Fact::Landed { .. }
+                    | Fact::Amended { .. }
             )
         };
         let only_adds = adds && !step.entry.facts.iter().any(ends);
@@ -223,7 +231,13 @@ impl Ledger {
                 }
                 Ok(())
             }
+            Fact::Amended { request, depends_on, .. } => {
+                self.live(*request)?.announcement.depends_on.clone_from(depends_on);
+                self.amended.insert(*request);
+                Ok(())
+            }
             Fact::Stacked { request } => {
+                self.is_let_in(*request)?;
                 self.stacked.push(*request);
                 Ok(())
             }
@@ -257,6 +271,14 @@ impl Ledger {
             | Fact::LandingEnded { .. }
             | Fact::Frozen { .. }
             | Fact::Unfrozen { .. } => self.of_target(truth, fact),
+            Fact::Paused { target, except, .. } => {
+                self.paused.insert(target.clone(), *except);
+                Ok(())
+            }
+            Fact::Resumed { target, .. } => {
+                self.paused.remove(target);
+                Ok(())
+            }
         }
     }
 

@@ -176,6 +176,7 @@ impl World {
     pub(crate) fn told_act(&self, act: &Act) -> String {
         match act {
             Act::Garbage => "somebody sends garbage".to_owned(),
+            Act::Pause => "an operator pauses a target".to_owned(),
             Act::Create(i)
             | Act::Announce(i)
             | Act::AnnounceOldHead(i)
@@ -184,6 +185,7 @@ impl World {
             | Act::Mend(i)
             | Act::Withdraw(i)
             | Act::WithdrawByService(i)
+            | Act::Amend(i)
             | Act::Delete(i) => {
                 let work = self.works.get(*i);
                 let rest = work.map(|w| format!("{} {} needs {:?}", w.branch, w.requirement, w.depends_on));

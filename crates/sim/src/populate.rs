@@ -88,7 +88,7 @@ impl World {
         }
     }
 
-    fn some_needs(&mut self, n: usize) -> Vec<String> {
+    pub(crate) fn some_needs(&mut self, n: usize) -> Vec<String> {
         let mut needs = Vec::new();
         for _ in 0..2 {
             if self.rng.chance(15) {
@@ -144,6 +144,8 @@ impl World {
             (2, Act::WithdrawByService(i)),
             (6, Act::Delete(i)),
             (5, Act::Garbage),
+            (5, Act::Amend(i)),
+            (2, Act::Pause),
         ];
         for (percent, act) in more {
             if self.rng.chance(percent) {

@@ -41,6 +41,16 @@ impl Ledger {
         })
     }
 
+    /// Nobody gets a place on a paused target but who claims to be urgent.
+    pub(crate) fn is_let_in(&self, request: RequestId) -> Result<(), Violation> {
+        let Some(record) = self.requests.get(&request) else { return Ok(()) };
+        let closed = self
+            .paused
+            .get(&record.target)
+            .is_some_and(|except| except.is_none_or(|least| record.announcement.class() > least));
+        Violation::unless(!closed, "nothing new starts on a paused target", || request.to_string())
+    }
+
     pub(crate) fn is_window(truth: &Truth, window: u32) -> Result<(), Violation> {
         let least = truth.policy.window_min.max(1);
         let fits = (least..=truth.policy.window_max.max(least)).contains(&window);

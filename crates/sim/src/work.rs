@@ -1,14 +1,14 @@
 use std::rc::Rc;
 
 use serde_json::{Value, json};
-use yardmaster_protocol::{BranchName, CommitId, EventBody, IntakeSeq, announce_subject};
+use yardmaster_protocol::{BranchName, CommitId, EventBody, IntakeSeq, Priority, announce_subject};
 use yardmaster_queue::{Input, Step};
 
 use crate::fault::Fault;
 use crate::gate::{GATE_REGION, change_region, fix_region};
 use crate::git::Files;
 use crate::violation::Violation;
-use crate::world::{Happening, Message, World};
+use crate::world::{Happening, Message, Outage, World};
 
 const ATTEMPTS: u32 = 3;
 
@@ -39,6 +39,9 @@ pub(crate) enum Act {
     WithdrawByService(usize),
     Delete(usize),
     Garbage,
+    /// Announced again, with other dependencies.
+    Amend(usize),
+    Pause,
 }
 
 impl World {
@@ -81,6 +84,14 @@ impl World {
                 }
             }
             Act::Garbage => self.garbage(),
+            Act::Amend(i) => {
+                let needs = self.some_needs(self.works.len());
+                if let Some(work) = self.works.get_mut(i) {
+                    work.depends_on = needs;
+                }
+                self.announce(i, None);
+            }
+            Act::Pause => return self.pause(),
         }
         Ok(())
     }
@@ -195,6 +206,41 @@ impl World {
             }
             None => Ok(()),
         }
+    }
+
+    /// An operator pauses a target, or lets it go on.
+    fn pause(&mut self) -> Result<(), Violation> {
+        if !self.choose() {
+            return Ok(());
+        }
+        let targets: Vec<BranchName> = self.policy.targets.iter().cloned().collect();
+        let Some(target) = targets.get(self.rng.index(targets.len())).cloned() else { return Ok(()) };
+        let (who, why) = ("operator".to_owned(), "release".to_owned());
+        let except = self.rng.chance(50).then_some(Priority::INFRASTRUCTURE);
+        self.input(Input::Pause { target, who, why, except })?;
+        let ms = self.rng.range(1_000, 60_000);
+        self.after(ms, Happening::Resume);
+        Ok(())
+    }
+
+    /// Every target goes on, as often as it takes.
+    pub(crate) fn resume(&mut self) -> Result<(), Violation> {
+        let left = |w: &World| w.daemons.get(&w.acting).map(|d| d.queue.clone());
+        if self.is_out(Outage::Nats) || !self.choose() {
+            self.after(1_000, Happening::Resume);
+            return Ok(());
+        }
+        for target in self.policy.targets.clone() {
+            let paused = left(self).is_some_and(|queue| queue.is_paused(&target));
+            if paused {
+                let (who, why) = ("operator".to_owned(), "done".to_owned());
+                self.input(Input::Resume { target, who, why })?;
+            }
+        }
+        if !self.ledger.paused.is_empty() {
+            self.after(1_000, Happening::Resume);
+        }
+        Ok(())
     }
 
     fn garbage(&mut self) {

@@ -41,6 +41,7 @@ pub(crate) enum Happening {
     Deliver { seq: u64 },
     RunEnds { run: RunId, serial: u64 },
     Report { serial: u64 },
+    Resume,
     PushArrives { epoch: u32, target: BranchName, landing: Landing },
     OfDaemon { epoch: u32, what: Own },
     Outside(Outside),

@@ -5,6 +5,7 @@ pub(crate) mod explain;
 pub(crate) mod freeze;
 pub(crate) mod healthcheck;
 pub(crate) mod logs;
+pub(crate) mod pause;
 pub(crate) mod queue;
 pub(crate) mod serve;
 pub(crate) mod should_parallelize;
@@ -39,6 +40,8 @@ pub(crate) async fn run(command: Command, out: Out) -> Result<Exit, CliError> {
         Command::Queue(args) => interruptible(Box::pin(queue::run(args, out))).await,
         Command::Withdraw(args) => interruptible(Box::pin(withdraw::run(args, out))).await,
         Command::Freeze(args) => interruptible(Box::pin(freeze::run(args, true, out))).await,
+        Command::Pause(args) => interruptible(Box::pin(pause::pause(args, out))).await,
+        Command::Resume(args) => interruptible(Box::pin(pause::resume(args, out))).await,
         Command::Unfreeze(args) => interruptible(Box::pin(freeze::run(args, false, out))).await,
         Command::Logs(args) => interruptible(Box::pin(logs::run(args, out))).await,
         Command::Healthcheck(args) => interruptible(Box::pin(healthcheck::run(args, out))).await,
