@@ -136,6 +136,7 @@ impl Life {
                     requests,
                     conflicts: Vec::new(),
                     with_tip: Vec::new(),
+                    definitions: Vec::new(),
                 }),
                 Order::Test(job) => {
                     let (runner, started) = ("bench/1".to_owned(), Millis(self.now));
