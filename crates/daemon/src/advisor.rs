@@ -6,7 +6,7 @@ use yardmaster_protocol::{
     AgentName, BlockerKind, BranchName, CheckReply, CheckRequest, CheckVerdict, CommitId, ErrorBody, Globs,
     Inspection, Met, ParallelReply, ParallelRequest, RequestId, ServiceErrorCode,
 };
-use yardmaster_queue::{Common, Foreseen, History, Policy, Queue};
+use yardmaster_queue::{Common, Foreseen, Found, History, Policy, Queue};
 
 use crate::clock;
 
@@ -15,6 +15,8 @@ const HISTORY: usize = 2_000;
 /// Pending requests that a branch is compared with, those that land first.
 const COMPARED: usize = 500;
 const FILES_SHOWN: usize = 100;
+/// Paths of a conflict that the queue is told.
+const PATHS_TOLD: usize = 5;
 
 /// Answers what agents ask before they do something. It changes nothing that anybody can see.
 #[derive(Debug)]
@@ -25,7 +27,7 @@ pub(crate) struct Advisor {
 }
 
 /// A branch as it was found.
-struct Found {
+struct Branch {
     head: CommitId,
     tip: CommitId,
     inspection: Inspection,
@@ -38,6 +40,17 @@ struct Merges {
     conflicts: Vec<Met>,
     overlaps: Vec<Met>,
     not_compared: u32,
+}
+
+impl Merges {
+    /// What is known of the branch with these; none where there is nothing more to know.
+    fn clashes(&self, found: Found) -> Option<Found> {
+        let paths = |met: &Met| met.paths.iter().take(PATHS_TOLD).cloned().collect();
+        let conflicts: Vec<_> = self.conflicts.iter().map(|met| (met.request, paths(met))).collect();
+        let is_clean = conflicts.is_empty() && self.target_conflict.is_empty();
+        let target_conflict = self.target_conflict.clone();
+        (!is_clean).then_some(Found { conflicts, target_conflict, ..found })
+    }
 }
 
 impl Advisor {
@@ -54,21 +67,31 @@ impl Advisor {
     ) -> Result<CheckReply, ErrorBody> {
         let target = served(policy, asked.target.as_ref())?;
         let agent = agent_of(asked)?;
-        let found = self.find(queue, &target, asked)?;
+        let at = self.find(queue, &target, asked)?;
         let pressure = queue.pressure(policy);
         let hold = queue.hold(&target, policy);
         let gate = queue.gate_steps(&target, policy).unwrap_or_default();
-        let foreseen = queue.clone().foresee(clock::now(), policy, &agent, asked, found.inspection.clone());
-        let merges = self.merges(queue, &found, &foreseen).map_err(|e| trouble(&e))?;
-        let Inspection::Pinned { size, files, .. } = found.inspection else {
-            return Err(trouble(&GitError::NoCommit(found.head)));
+        let found =
+            Found { inspection: at.inspection.clone(), conflicts: Vec::new(), target_conflict: Vec::new() };
+        let foresee = |found| queue.clone().foresee(clock::now(), policy, &agent, asked, found);
+        let alone = foresee(found.clone());
+        let mut merges = self.merges(queue, &at, &alone).map_err(|e| trouble(&e))?;
+        let foreseen = match merges.clashes(found) {
+            Some(found) => foresee(found),
+            None => alone,
+        };
+        merges.conflicts.iter_mut().chain(&mut merges.overlaps).for_each(|met| {
+            met.ahead = foreseen.ahead.contains(&met.request);
+        });
+        let Inspection::Pinned { size, files, .. } = at.inspection else {
+            return Err(trouble(&GitError::NoCommit(at.head)));
         };
         Ok(CheckReply {
             branch: asked.branch.clone(),
             agent,
             target,
-            head: found.head,
-            tip: found.tip,
+            head: at.head,
+            tip: at.tip,
             verdict: verdict(&merges, &foreseen),
             position: foreseen.position,
             target_conflict: merges.target_conflict,
@@ -90,12 +113,12 @@ impl Advisor {
         })
     }
 
-    fn find(&self, queue: &Queue, target: &BranchName, asked: &CheckRequest) -> Result<Found, ErrorBody> {
+    fn find(&self, queue: &Queue, target: &BranchName, asked: &CheckRequest) -> Result<Branch, ErrorBody> {
         let unseen = || later(format!("`{target}` has not been seen on the remote yet"));
         let tip = queue.tip(target).ok_or_else(unseen)?;
         let inspection = self.mirror.inspect_branch(&asked.branch, tip).map_err(|e| trouble(&e))?;
         match inspection {
-            Inspection::Pinned { head, .. } => Ok(Found { head, tip, inspection }),
+            Inspection::Pinned { head, .. } => Ok(Branch { head, tip, inspection }),
             Inspection::BranchMissing | Inspection::HeadMoved { .. } => Err(ErrorBody {
                 code: ServiceErrorCode::NotFound,
                 message: format!("the remote has no branch `{}`: push it first", asked.branch),
@@ -111,7 +134,7 @@ impl Advisor {
         }
     }
 
-    fn merges(&self, queue: &Queue, found: &Found, foreseen: &Foreseen) -> Result<Merges, GitError> {
+    fn merges(&self, queue: &Queue, found: &Branch, foreseen: &Foreseen) -> Result<Merges, GitError> {
         let mut merges = Merges::default();
         let newcomer = RequestId(u64::MAX);
         let mut against = Matrix::new(found.tip);

@@ -1,7 +1,7 @@
 use serde_json::json;
 use yardmaster_protocol::{
     AgentName, Blocker, BranchName, CheckRequest, CommitId, Fact, Failure, Inspection, IntakeSeq, Millis,
-    Needed, NeededState, Refusal, RequestId, Requirement, announce_subject,
+    Needed, NeededState, PairConflict, Refusal, RequestId, Requirement, TipConflict, announce_subject,
 };
 
 use crate::depend::Need;
@@ -34,6 +34,31 @@ pub struct Foreseen {
     pub behind: Vec<RequestId>,
 }
 
+/// What was found of a branch.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Found {
+    /// Its head.
+    pub inspection: Inspection,
+    /// Pending requests that it does not merge with, and where.
+    pub conflicts: Vec<(RequestId, Vec<String>)>,
+    /// Where it does not merge with the target's tip.
+    pub target_conflict: Vec<String>,
+}
+
+impl Foreseen {
+    fn note(&mut self, request: RequestId, facts: Vec<Fact>) {
+        for fact in facts {
+            match fact {
+                Fact::Repeated { request: id, of } if id == request => self.repeats = Some(of),
+                Fact::Failed { request: id, failure } if id == request => self.failure = Some(failure),
+                Fact::Landed { request: id, .. } if id == request => self.contained = true,
+                Fact::Superseded { request: older, by } if by == request => self.supersedes.push(older),
+                _ => {}
+            }
+        }
+    }
+}
+
 /// A pending request in custody.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PendingWork {
@@ -48,7 +73,7 @@ pub struct PendingWork {
 }
 
 impl Queue {
-    /// What would become of `asked` by `agent` if it were announced now with what was found of its branch.
+    /// What would become of `asked` by `agent` if it were announced now, with what was found of its branch.
     /// It is announced to this queue, which is to be a copy.
     pub fn foresee(
         mut self,
@@ -56,7 +81,7 @@ impl Queue {
         policy: &Policy,
         agent: &AgentName,
         asked: &CheckRequest,
-        found: Inspection,
+        found: Found,
     ) -> Foreseen {
         let mut foreseen = Foreseen::default();
         let announced = self.step(now, policy, announcement(now, agent, asked));
@@ -70,15 +95,11 @@ impl Queue {
         });
         let Some(request) = request else { return foreseen };
         foreseen.dependencies = self.needed(request);
-        let inspected = self.step(now, policy, Input::Inspected(vec![(request, found)]));
-        for fact in inspected.entry.facts {
-            match fact {
-                Fact::Repeated { request: id, of } if id == request => foreseen.repeats = Some(of),
-                Fact::Failed { request: id, failure } if id == request => foreseen.failure = Some(failure),
-                Fact::Landed { request: id, .. } if id == request => foreseen.contained = true,
-                Fact::Superseded { request: older, by } if by == request => foreseen.supersedes.push(older),
-                _ => {}
-            }
+        let inspected = self.step(now, policy, Input::Inspected(vec![(request, found.inspection.clone())]));
+        foreseen.note(request, inspected.entry.facts);
+        if let Some(compared) = self.comparison(request, found) {
+            let compared = self.step(now, policy, compared);
+            foreseen.note(request, compared.entry.facts);
         }
         let request = foreseen.repeats.unwrap_or(request);
         let Some(live) = self.live.get(&request) else { return foreseen };
@@ -90,6 +111,24 @@ impl Queue {
         foreseen.ahead = ahead.to_vec();
         foreseen.behind = behind.iter().copied().filter(|id| *id != request).collect();
         foreseen
+    }
+
+    /// The comparison that would tell it, where there is anything to tell.
+    fn comparison(&self, request: RequestId, found: Found) -> Option<Input> {
+        let Found { conflicts, target_conflict, .. } = found;
+        if conflicts.is_empty() && target_conflict.is_empty() {
+            return None;
+        }
+        let target = self.live.get(&request)?.target.clone();
+        let tip = self.tip(&target)?;
+        let pair = |(other, paths)| PairConflict { one: request, other, paths };
+        let conflicts = conflicts.into_iter().map(pair).collect();
+        let with_tip = match target_conflict.is_empty() {
+            true => Vec::new(),
+            false => vec![TipConflict { request, paths: target_conflict }],
+        };
+        let (requests, definitions) = (vec![request], Vec::new());
+        Some(Input::Compared { target, tip, requests, conflicts, with_tip, definitions })
     }
 
     fn needed(&self, request: RequestId) -> Vec<Needed> {

@@ -34,7 +34,7 @@ mod view;
 mod walk;
 mod watch;
 
-pub use check::{Foreseen, PendingWork};
+pub use check::{Foreseen, Found, PendingWork};
 pub use freeze::FREEZERS;
 pub use input::Input;
 pub use intent::Moved;

@@ -15,7 +15,7 @@ pub struct Hostile {
 
 const AGENTS: u64 = 100;
 const BRANCHES: u64 = 3;
-const FIELDS: [&str; 12] = [
+const FIELDS: [&str; 14] = [
     "agent",
     "branch",
     "requirement",
@@ -28,6 +28,8 @@ const FIELDS: [&str; 12] = [
     "title",
     "intent",
     "timestamp",
+    "files",
+    "systems",
 ];
 const TEXTS: [&str; 24] = [
     "",
@@ -104,6 +106,11 @@ fn valid(rng: &mut Rng, agent: &str) -> Value {
     let branch = format!("{agent}/{}", rng.range(1, BRANCHES));
     if rng.chance(12) {
         return json!({"type": "withdraw", "merge_info": {"agent": agent, "branch": branch}});
+    }
+    if rng.chance(8) {
+        let info =
+            json!({"agent": agent, "branch": branch, "files": ["api/**", text(rng)], "systems": [text(rng)]});
+        return json!({"type": "intent", "merge_info": info});
     }
     let mut info = Map::new();
     info.insert("agent".into(), agent.into());

@@ -112,6 +112,8 @@ impl Twins {
             Fact::Announced { intake: of, .. } if *of == intake => Some("announced".to_owned()),
             Fact::Refused { intake: of, refusal, .. } if *of == intake => Some(format!("{:?}", refusal.code)),
             Fact::Withdrawn { intake: of, .. } if *of == Some(intake) => Some("withdrawn".to_owned()),
+            Fact::Intended { intake: of, .. } if *of == intake => Some("intended".to_owned()),
+            Fact::IntentWithdrawn { intake: of, .. } if *of == intake => Some("dropped".to_owned()),
             _ => None,
         });
         let answers: Vec<String> = answers.collect();
@@ -146,7 +148,9 @@ impl Twins {
 type Seen = RefCell<BTreeMap<String, u64>>;
 
 /// Each of these has to come up, or the generator tries less than it says.
-const ANSWERS: [&str; 12] = [
+const ANSWERS: [&str; 14] = [
+    "intended",
+    "dropped",
     "BadValue",
     "MissingField",
     "NotJson",
