@@ -79,7 +79,7 @@ pub(crate) fn tell(fact: &Fact) {
         Fact::Paused { target, who, why, .. } => tracing::warn!(%target, who, why, "target paused"),
         Fact::Resumed { target, who, why } => tracing::info!(%target, who, why, "target resumed"),
         Fact::Amended { request, .. } => {
-            of_request(*request, || tracing::info!("announced with other words"))
+            of_request(*request, || tracing::info!("announced with other words"));
         }
         Fact::Unfrozen { target, who, why } => tracing::info!(%target, who, why, "target goes on"),
         Fact::FellOff { target, from, requests } => {
