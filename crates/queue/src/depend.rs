@@ -16,6 +16,15 @@ pub(crate) enum Need {
     Unknown,
 }
 
+/// What has no place yet and is needed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Lack {
+    /// This one.
+    Of(RequestId),
+    /// Something that nobody has announced.
+    Unknown,
+}
+
 /// What a stacked request does not stand on, and has to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Missing {
@@ -80,6 +89,16 @@ impl Queue {
             Need::Landed => true,
             Need::Pending(others) => others.iter().all(|r| placed.contains(r)),
             Need::Unknown => false,
+        })
+    }
+
+    /// The first of `request`'s needs that is not in `placed`, if it has one.
+    pub(crate) fn lacks(&self, request: RequestId, placed: &BTreeSet<RequestId>) -> Option<Lack> {
+        let live = self.live.get(&request)?;
+        live.announcement.depends_on.iter().find_map(|name| match self.need(request, name) {
+            Need::Landed => None,
+            Need::Pending(others) => others.into_iter().find(|r| !placed.contains(r)).map(Lack::Of),
+            Need::Unknown => Some(Lack::Unknown),
         })
     }
 

@@ -1,7 +1,9 @@
 use std::cmp::Reverse;
+use std::collections::{BTreeMap, BTreeSet};
 
 use yardmaster_protocol::{Blame, BranchName, Cause, ChangeSize, Millis, RequestId};
 
+use crate::depend::Lack;
 use crate::policy::Policy;
 use crate::state::{Ending, Queue, Request};
 
@@ -11,6 +13,49 @@ pub(crate) type Rank = (i64, usize, usize, ChangeSize, Millis, RequestId);
 
 /// Setbacks beyond so many change nothing any more.
 const MOST_SETBACKS: usize = 2;
+
+/// An order that is being found. Each that is held is looked at again only when what it lacks is placed, so that
+/// many that wait for nobody cost nothing.
+#[derive(Default)]
+struct Line {
+    order: Vec<RequestId>,
+    placed: BTreeSet<RequestId>,
+    /// By when they were held: who was first goes first.
+    held: BTreeMap<usize, RequestId>,
+    lacking: BTreeMap<RequestId, Vec<usize>>,
+    holds: usize,
+}
+
+impl Line {
+    fn hold(&mut self, id: RequestId, lack: Lack) {
+        self.holds += 1;
+        self.held.insert(self.holds, id);
+        self.lacks(self.holds, lack);
+    }
+
+    fn lacks(&mut self, hold: usize, lack: Lack) {
+        if let Lack::Of(other) = lack {
+            self.lacking.entry(other).or_default().push(hold);
+        }
+    }
+
+    /// Places one, and everybody who waited for nothing else.
+    fn place(&mut self, id: RequestId, queue: &Queue) {
+        let (mut next, mut free) = (Some(id), BTreeSet::new());
+        while let Some(id) = next {
+            self.order.push(id);
+            self.placed.insert(id);
+            for hold in self.lacking.remove(&id).unwrap_or_default() {
+                let Some(held) = self.held.get(&hold) else { continue };
+                match queue.lacks(*held, &self.placed) {
+                    Some(lack) => self.lacks(hold, lack),
+                    None => drop(free.insert(hold)),
+                }
+            }
+            next = free.pop_first().and_then(|hold| self.held.remove(&hold));
+        }
+    }
+}
 
 impl Queue {
     /// The rank of a request in custody.
@@ -56,26 +101,25 @@ impl Queue {
     /// then the rest by rank with dependencies first, then what waits for something unknown, then what
     /// may take no part.
     pub(crate) fn landing_order(&self, name: &BranchName, policy: &Policy) -> Vec<RequestId> {
-        let mut order = self.targets.get(name).map(|t| t.stack.clone()).unwrap_or_default();
+        let order = self.targets.get(name).map(|t| t.stack.clone()).unwrap_or_default();
         let mut waiting: Vec<(Rank, RequestId)> =
             self.waiting(name).map(|(id, r)| (self.rank(id, r, policy), id)).collect();
         waiting.sort_by_key(|(rank, _)| Reverse(*rank));
-        let (mut held, mut barred): (Vec<RequestId>, Vec<RequestId>) = Default::default();
+        let mut barred: Vec<RequestId> = Vec::new();
+        let mut line = Line { placed: order.iter().copied().collect(), order, ..Line::default() };
         while let Some((_, id)) = waiting.pop() {
             if self.is_held(id, policy) {
                 barred.push(id);
                 continue;
             }
-            if self.index.dependents.contains(&id) && !self.needs_are_met(id, &order) {
-                held.push(id);
-                continue;
-            }
-            order.push(id);
-            while let Some(i) = held.iter().position(|h| self.needs_are_met(*h, &order)) {
-                order.push(held.remove(i));
+            let needs = self.index.dependents.contains(&id);
+            match needs.then(|| self.lacks(id, &line.placed)).flatten() {
+                Some(lack) => line.hold(id, lack),
+                None => line.place(id, self),
             }
         }
-        order.extend(held);
+        let Line { mut order, held, .. } = line;
+        order.extend(held.into_values());
         order.extend(barred);
         order
     }

@@ -231,8 +231,10 @@ impl<'a> Reading<'a> {
     pub(super) fn hold(&self, name: &BranchName) -> Option<Link> {
         let why = self.queue.hold(name, self.policy)?;
         let target = self.queue.targets.get(name);
-        let (kind, sentence, until) = if self.queue.remote_lost.is_some() {
-            (LinkKind::RemoteLost, why, "the remote answers again".to_owned())
+        let (kind, sentence, until) = if let Some(lost) = &self.queue.remote_lost {
+            let says_so = lost.starts_with("the remote does not answer");
+            let sentence = if says_so { lost.clone() } else { why };
+            (LinkKind::RemoteLost, sentence, "the remote answers again".to_owned())
         } else if let Some(frozen) = target.and_then(|t| t.frozen.as_ref()) {
             let sentence = format!("`{name}` is frozen by {}: {}", frozen.who, frozen.why);
             (LinkKind::Frozen, sentence, format!("`yardmaster unfreeze {name}`"))

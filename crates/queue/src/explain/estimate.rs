@@ -37,6 +37,16 @@ impl Seen {
         self.took_ms.get((last * percent + 50) / 100).copied().unwrap_or_default()
     }
 
+    fn told(&self, ahead: u64, window: u64) -> String {
+        let (runs, short, long) = (self.runs(), self.quantile(10) / 1_000, self.quantile(90) / 1_000);
+        let runs = if runs == 1 { "1 run".to_owned() } else { format!("{runs} runs") };
+        format!(
+            "{runs} of this gate took {short} s to {long} s (10 % to 90 %), {} of them red; {ahead} undecided ahead, \
+             {window} at a time",
+            self.red
+        )
+    }
+
     fn runs(&self) -> u64 {
         u64::try_from(self.took_ms.len()).unwrap_or(u64::MAX)
     }
@@ -78,13 +88,7 @@ impl Reading<'_> {
             low_ms: total(10, 0),
             likely_ms: total(50, usual),
             high_ms: total(90, most),
-            basis: format!(
-                "{} runs of this gate took {} s to {} s (10 % to 90 %), {} of them red; {ahead} undecided ahead, {window} at a time",
-                seen.runs(),
-                seen.quantile(10) / 1_000,
-                seen.quantile(90) / 1_000,
-                seen.red
-            ),
+            basis: seen.told(ahead, window),
         })
     }
 

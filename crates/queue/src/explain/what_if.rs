@@ -1,8 +1,9 @@
 use std::cmp::Reverse;
+use std::collections::BTreeSet;
 
 use yardmaster_protocol::{
-    BlockerKind, Change, ChangeSize, CommitId, Counterfactual, Inspection, IntakeSeq, Link, LinkKind,
-    ObjectId, Priority, RequestId, announce_subject,
+    Assembly, BlockerKind, BranchName, Change, ChangeSize, CommitId, Counterfactual, Inspection, IntakeSeq,
+    Link, LinkKind, ObjectId, Priority, RequestId, TreeId, announce_subject,
 };
 
 use super::chain::Reading;
@@ -10,7 +11,7 @@ use super::{MAX_COMMAND, MAX_SENTENCE, cut, place_of};
 use crate::failure::announce_again;
 use crate::input::Input;
 use crate::policy::Policy;
-use crate::state::{Custody, Phase, Queue, Request};
+use crate::state::{Custody, Ending, Phase, Queue, Request};
 
 /// Withdrawals that are tried out; each costs a copy of the queue.
 const TRIED: usize = 6;
@@ -41,6 +42,18 @@ impl Queue {
         let Some(live) = self.live.get(&id).filter(|r| !is_landing && r.custody().is_some()) else {
             return Vec::new();
         };
+        // Most of what is only remembered is left behind once, and not with every copy.
+        let lean = self.lean_copy(&live.announcement.branch);
+        lean.all_that_helps(id, live, reading, chain)
+    }
+
+    fn all_that_helps(
+        &self,
+        id: RequestId,
+        live: &Request,
+        reading: &Reading,
+        chain: &[Link],
+    ) -> Vec<Counterfactual> {
         let Some(before) = self.outlook(id, reading.policy) else { return Vec::new() };
         let mut found: Vec<(Outlook, Counterfactual)> = Vec::new();
         if !before.next {
@@ -60,6 +73,38 @@ impl Queue {
         let mut seen = false;
         found.retain(|one| !one_place(one) || !std::mem::replace(&mut seen, true));
         found.into_iter().take(TOLD).map(|(_, told)| told).collect()
+    }
+
+    /// The same queue, but without ended requests that nobody waits for and verdicts on trees that nobody has: the
+    /// planner decides the same. A branch that is announced again is compared with what ended of it.
+    fn lean_copy(&self, branch: &BranchName) -> Queue {
+        let mut copy = self.clone();
+        let needs = self.live.values().flat_map(|r| &r.announcement.depends_on);
+        let names: BTreeSet<&str> = needs.map(String::as_str).collect();
+        let mut kept = BTreeSet::new();
+        for (id, ended) in &self.ended {
+            let a = &ended.announcement;
+            let by_name = names.contains(a.requirement.as_str()) || names.contains(a.branch.as_str());
+            // Whoever replaced one that is needed is needed in its place, and has a higher id.
+            if by_name || a.branch == *branch || kept.contains(id) || names.contains(id.to_string().as_str())
+            {
+                kept.insert(*id);
+                kept.extend(if let Ending::Superseded { by } = &ended.ending { Some(*by) } else { None });
+            }
+        }
+        for (id, ended) in self.ended.iter().filter(|(id, _)| !kept.contains(id)) {
+            copy.ended.remove(id);
+            copy.unindex_ended(*id, ended);
+        }
+        for target in copy.targets.values_mut() {
+            let made = target.assemblies.values().filter_map(|a| match a {
+                Assembly::Clean { tree, .. } => Some(*tree),
+                Assembly::Conflict { .. } | Assembly::TakesBack { .. } => None,
+            });
+            let trees: BTreeSet<TreeId> = made.chain(target.tree).collect();
+            target.verdicts.retain(|(tree, _), _| trees.contains(tree));
+        }
+        copy
     }
 
     fn outlook(&self, id: RequestId, policy: &Policy) -> Option<Outlook> {
