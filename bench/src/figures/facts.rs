@@ -13,12 +13,14 @@ const WAVE: usize = 50;
 
 /// A life of the queue that was never lived: inputs of every kind, in an order that could have been.
 pub(super) struct Life {
-    queue: Queue,
-    policy: Policy,
+    pub(super) queue: Queue,
+    pub(super) policy: Policy,
     target: BranchName,
-    now: u64,
+    pub(super) now: u64,
     announced: usize,
     made: u64,
+    /// One in so many depends on the one before it; 0: none does.
+    needing: usize,
     pub(super) steps: Vec<Step>,
     pub(super) facts: usize,
 }
@@ -34,6 +36,7 @@ pub(super) fn lived(facts: usize, tip: &str) -> Result<Life, Trouble> {
         now: 1_767_225_600_000,
         announced: 0,
         made: 0,
+        needing: 0,
         steps: Vec::new(),
         facts: 0,
     };
@@ -52,7 +55,37 @@ pub(super) fn lived(facts: usize, tip: &str) -> Result<Life, Trouble> {
     Ok(life)
 }
 
+/// So many pending requests after a life of `facts`: the window is full and under test, the rest waits. One in
+/// `needing` depends on the one before it.
+pub(super) fn pending(count: usize, facts: usize, needing: usize) -> Result<Life, Trouble> {
+    let mut life = lived(facts, &"5a".repeat(20))?;
+    life.needing = needing;
+    life.steps = Vec::new();
+    for _ in 0..count {
+        life.announce();
+    }
+    while life.work_but(&|order| matches!(order, Order::Test(_)))? {}
+    life.steps = Vec::new();
+    Ok(life)
+}
+
 impl Life {
+    /// One more is announced and taken into custody.
+    pub(super) fn one_more(&mut self) -> Result<(), Trouble> {
+        self.announce();
+        self.work_but(&|order| !matches!(order, Order::Pin { .. })).map(drop)
+    }
+
+    /// The run in front ends green, and everything that follows from it is done but further runs.
+    pub(super) fn one_verdict(&mut self) -> Result<(), Trouble> {
+        let first = self.queue.plan(&self.policy).orders.into_iter().find_map(|order| match order {
+            Order::Test(job) => Some(job.run),
+            _ => None,
+        });
+        let is_other = |order: &Order| matches!(order, Order::Test(job) if Some(&job.run) != first.as_ref());
+        self.work_but(&is_other).map(drop)
+    }
+
     fn step(&mut self, input: Input) {
         self.now += 7;
         let step = self.queue.step(Millis(self.now), &self.policy, input);
@@ -99,7 +132,10 @@ impl Life {
         let number = self.announced;
         self.announced += 1;
         let agent = format!("agent-{}", number % 40);
-        let more = serde_json::json!({"files_changed": [format!("src/{number}.rs")], "systems_touched": ["backend"]});
+        let mut more = serde_json::json!({"files_changed": [format!("src/{number}.rs")], "systems_touched": ["backend"]});
+        if number > 0 && self.needing > 0 && number.is_multiple_of(self.needing) {
+            more["depends_on"] = serde_json::json!([git::branch(number - 1)]);
+        }
         self.step(Input::Message {
             intake: IntakeSeq(number as u64 + 1),
             subject: format!("work.integration.{agent}"),
@@ -111,7 +147,13 @@ impl Life {
 
     /// Does all that the plan asks for; false when there was nothing to do.
     fn work(&mut self) -> Result<bool, Trouble> {
-        let orders = self.queue.plan(&self.policy).orders;
+        self.work_but(&|_| false)
+    }
+
+    /// The same without some of it.
+    fn work_but(&mut self, left: &dyn Fn(&Order) -> bool) -> Result<bool, Trouble> {
+        let mut orders = self.queue.plan(&self.policy).orders;
+        orders.retain(|order| !left(order));
         let busy = !orders.is_empty();
         for order in orders {
             match order {

@@ -3,6 +3,7 @@ mod intake;
 mod landing;
 mod memory;
 mod merge;
+mod plan;
 mod recovery;
 mod startup;
 mod symbols;
@@ -36,6 +37,7 @@ enum What {
     Memory,
     Recovery,
     Symbols,
+    Plan,
     All,
 }
 
@@ -52,7 +54,10 @@ pub async fn figures(options: Figures) -> Result<(), Trouble> {
     if wanted(What::Symbols) {
         print!("{}", symbols::table(&options.repository)?);
     }
-    if options.what.iter().all(|w| matches!(w, What::Merge | What::Symbols)) {
+    if wanted(What::Plan) {
+        print!("{}", plan::table(rounds)?);
+    }
+    if options.what.iter().all(|w| matches!(w, What::Merge | What::Symbols | What::Plan)) {
         return Ok(());
     }
     let program = Program::find()?;

@@ -1,0 +1,110 @@
+use std::time::Instant;
+
+use yardmaster_protocol::{Millis, RequestId};
+
+use super::facts::{Life, pending};
+use crate::Trouble;
+use crate::stats::{median, shown, spread};
+
+const PENDING: [usize; 3] = [100, 1_000, 10_000];
+/// Lived before, so that there is something to remember: verdicts, and requests that have ended.
+const FACTS: usize = 30_000;
+/// One in so many depends on the one before it.
+const NEEDING: usize = 10;
+/// Questions in one round.
+const ASKED: usize = 5;
+
+/// What is measured, in milliseconds of a processor a piece.
+const ROWS: [&str; 7] = [
+    "`plan`",
+    "one more announced and in custody",
+    "one verdict, landed, the next one stacked and merged",
+    "`queue`",
+    "`explain` of the last one",
+    "`explain` of the first one",
+    "a copy of the state",
+];
+
+/// What the mind needs, by the number of pending requests, and whether it grows faster than n log n.
+pub(super) fn table(rounds: usize) -> Result<String, Trouble> {
+    let mut took = [const { Vec::new() }; PENDING.len()];
+    for (count, took) in PENDING.into_iter().zip(&mut took) {
+        let mut life = pending(count, FACTS, NEEDING)?;
+        let mut rows = [const { Vec::new() }; ROWS.len()];
+        for round in 0..rounds {
+            eprintln!("plan: {count} pending, round {round}");
+            rows.iter_mut().zip(measured(&mut life)?).for_each(|(row, ms)| row.push(ms));
+        }
+        *took = rows.to_vec();
+    }
+    let mut text = String::from(
+        "\n### Planner\n\n| ms | 100 pending | 1,000 | 10,000 | grows by (n log n: 15.0) | grows by (n log n: 13.3) |\n\
+         | --- | ---: | ---: | ---: | ---: | ---: |\n",
+    );
+    for (i, name) in ROWS.into_iter().enumerate() {
+        let [few, some, many] =
+            [0, 1, 2].map(|n: usize| took.get(n).and_then(|t| t.get(i)).cloned().unwrap_or_default());
+        let ratio = |less: &[f64], more: &[f64]| shown(median(more) / median(less).max(f64::EPSILON));
+        text.push_str(&format!(
+            "| {name} | {} | {} | {} | {} | {} |\n",
+            spread(&few),
+            spread(&some),
+            spread(&many),
+            ratio(&few, &some),
+            ratio(&some, &many)
+        ));
+    }
+    Ok(text)
+}
+
+fn measured(life: &mut Life) -> Result<[f64; ROWS.len()], Trouble> {
+    let now = Millis(life.now);
+    let order: Vec<RequestId> =
+        life.queue.overview(now, &life.policy).requests.iter().map(|row| row.request).collect();
+    let front = order.first().copied().ok_or("nothing is pending")?;
+    let last = life.queue.in_custody().last().ok_or("nothing is pending")?;
+    let explained = |id| ms(ASKED, || drop(life.queue.explain(id, now, &life.policy)));
+    let (plan, queue) = (
+        ms(ASKED * 4, || drop(life.queue.plan(&life.policy))),
+        ms(ASKED, || drop(life.queue.overview(now, &life.policy))),
+    );
+    let (of_last, of_front) = (explained(last), explained(front));
+    let copy = ms(ASKED, || drop(life.queue.clone()));
+    let started = Clock::start();
+    life.one_more()?;
+    let more = started.ms();
+    let started = Clock::start();
+    life.one_verdict()?;
+    let verdict = started.ms();
+    Ok([plan, more, verdict, queue, of_last, of_front, copy])
+}
+
+/// Milliseconds of one of several in a row.
+fn ms(times: usize, what: impl Fn()) -> f64 {
+    let started = Clock::start();
+    (0..times).for_each(|_| what());
+    started.ms() / times.max(1) as f64
+}
+
+/// Time of this thread on a processor where the system tells it, so that others at work count less; else time.
+struct Clock {
+    wall: Instant,
+    processor_ns: Option<u64>,
+}
+
+impl Clock {
+    fn start() -> Clock {
+        Clock { wall: Instant::now(), processor_ns: processor_ns() }
+    }
+
+    fn ms(&self) -> f64 {
+        let wall = self.wall.elapsed().as_secs_f64() * 1_000.0;
+        let processor = processor_ns().zip(self.processor_ns);
+        processor.map_or(wall, |(now, then)| now.saturating_sub(then) as f64 / 1_000_000.0)
+    }
+}
+
+fn processor_ns() -> Option<u64> {
+    let told = std::fs::read_to_string("/proc/thread-self/schedstat").ok()?;
+    told.split(' ').next()?.parse().ok()
+}
