@@ -12,6 +12,7 @@ mod cluster;
 mod crash;
 mod custody;
 mod depend;
+mod explain;
 mod flood;
 mod frozen;
 mod landing;

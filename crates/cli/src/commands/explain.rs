@@ -46,9 +46,12 @@ pub(crate) fn told(explanation: &Explanation, width: usize) -> Vec<Line> {
         lines.extend([Line::new(), Line::styled(style::BOLD, "  Sooner")]);
         lines.extend(explanation.counterfactuals.iter().flat_map(|c| sooner(c, width)));
     }
-    if !explanation.actions.is_empty() {
+    // What is told already is not told twice.
+    let told = |a: &&Action| explanation.counterfactuals.iter().all(|c| c.command != a.command);
+    let actions: Vec<&Action> = explanation.actions.iter().filter(told).collect();
+    if !actions.is_empty() {
         lines.extend([Line::new(), Line::styled(style::BOLD, "  What to do")]);
-        lines.extend(explanation.actions.iter().enumerate().flat_map(|(i, a)| action(i + 1, a, width)));
+        lines.extend(actions.into_iter().enumerate().flat_map(|(i, a)| action(i + 1, a, width)));
     }
     lines.extend(estimate(explanation, width));
     lines
