@@ -1,6 +1,7 @@
 mod facts;
 mod intake;
 mod landing;
+mod matrix;
 mod memory;
 mod merge;
 mod plan;
@@ -23,15 +24,22 @@ pub struct Figures {
     /// Rounds; medians are shown, with the lowest and the highest.
     #[arg(long, default_value_t = 3)]
     rounds: usize,
-    /// For `merge` and `symbols`: repositories, bare or not; nothing is written to them.
+    /// For `merge`, `symbols` and `matrix`: repositories, bare or not; nothing is written to them.
     #[arg(long, value_name = "REPO")]
     repository: Vec<PathBuf>,
+    /// For `matrix`: how many branch heads are pending at once; each number is measured.
+    #[arg(long, value_delimiter = ',', default_value = "100,300")]
+    heads: Vec<usize>,
+    /// For `matrix`: where these heads stand.
+    #[arg(long, value_enum, value_delimiter = ',', default_value = "one-base,as-they-are")]
+    placed: Vec<matrix::Placed>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 enum What {
     Intake,
     Merge,
+    Matrix,
     Landing,
     Startup,
     Memory,
@@ -57,7 +65,11 @@ pub async fn figures(options: Figures) -> Result<(), Trouble> {
     if wanted(What::Plan) {
         print!("{}", plan::table(rounds)?);
     }
-    if options.what.iter().all(|w| matches!(w, What::Merge | What::Symbols | What::Plan)) {
+    if wanted(What::Matrix) {
+        print!("{}", matrix::table(&options.repository, &options.heads, &options.placed)?);
+    }
+    let alone = [What::Merge, What::Symbols, What::Plan, What::Matrix];
+    if options.what.iter().all(|what| alone.contains(what)) {
         return Ok(());
     }
     let program = Program::find()?;

@@ -82,7 +82,7 @@ async fn repository_replayed(
 }
 
 /// The directory's name; of `name/repo` and `name/.git` the outer one, with `+` as `/`.
-fn name_of(repository: &Path) -> String {
+pub(crate) fn name_of(repository: &Path) -> String {
     let inner = ["repo", ".git", "repo.git"];
     let parts: Vec<String> = repository
         .components()

@@ -55,7 +55,9 @@ pub(super) fn ask(mirror: &Mirror, questions: &[Question]) -> Result<Vec<Answer>
 
 fn one_process(git: &Git, questions: &[&Question]) -> Result<Vec<Answer>, GitError> {
     let source = questions.first().filter(|q| q.attributes).map(|q| format!("--attr-source={}", q.ours));
-    let mut args: Vec<&str> = source.as_deref().into_iter().collect();
+    // What is written is thrown away.
+    let mut args = vec!["-c", "core.looseCompression=0"];
+    args.extend(source.as_deref());
     args.extend(["merge-tree", "--write-tree", "--stdin", "-z", "--no-messages", "--name-only"]);
     let input: String = questions.iter().map(|q| format!("{} {}\n", q.ours, q.theirs)).collect();
     // All input is written while output is read: older versions of git buffer their answers.

@@ -76,7 +76,8 @@ impl Reader<'_> {
             return Ok(None);
         }
         let theirs = Side { tree: self.tree_of(tip)?, change: None };
-        self.weigh(&base, (request.head, request.side(&base)), (tip, theirs)).map(Some)
+        // The target comes first, so that one process can be asked about all of them.
+        self.weigh(&base, (tip, theirs), (request.head, request.side(&base))).map(Some)
     }
 
     /// How two requests meet.
