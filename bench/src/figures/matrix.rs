@@ -41,7 +41,11 @@ struct Measured {
     grown_mb: f64,
 }
 
-pub(super) fn table(repositories: &[PathBuf], windows: &[usize], placed: &[Placed]) -> Result<String, Trouble> {
+pub(super) fn table(
+    repositories: &[PathBuf],
+    windows: &[usize],
+    placed: &[Placed],
+) -> Result<String, Trouble> {
     let mut text = String::from(
         "\n### The conflict matrix\n\nReal branch heads, all pending at once; every pair, and every request against every tip, held against `git merge-tree`. *Wrong* counts both ways. Adding one and following the target: milliseconds, median (highest).\n\n\
          | repository | heads | pairs | in conflict | meet, and merge | git asked | wrong | from nothing, s | all pairs by one git process, s | share | adding one | following the target | memory, MB |\n\
@@ -62,9 +66,7 @@ pub(super) fn table(repositories: &[PathBuf], windows: &[usize], placed: &[Place
                     Placed::OneBase => {
                         ("on one base", window::on_one_base(repository, &dir, count + NEWCOMERS)?)
                     }
-                    Placed::AsTheyAre => {
-                        ("as they are", window::as_they_are(repository, count + NEWCOMERS)?)
-                    }
+                    Placed::AsTheyAre => ("as they are", window::as_they_are(repository, count + NEWCOMERS)?),
                 };
                 let measured = measure(&dir, &window, count)?;
                 let row = row(&name, how, &measured);
