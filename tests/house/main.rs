@@ -23,6 +23,7 @@ mod pressure;
 mod push;
 mod python;
 mod red_main;
+mod rehearse;
 mod reload;
 mod remote_away;
 mod review;

@@ -1,8 +1,8 @@
 use clap::{Parser, Subcommand};
 
 use crate::commands::{
-    check, completions, demo, explain, freeze, healthcheck, logs, pause, queue, serve, should_parallelize,
-    status, submit, wait, withdraw,
+    check, completions, demo, explain, freeze, healthcheck, logs, pause, queue, rehearse, serve,
+    should_parallelize, status, submit, wait, withdraw,
 };
 
 const AFTER: &str = "\
@@ -50,6 +50,8 @@ pub(crate) enum Command {
     ShouldParallelize(should_parallelize::Args),
     /// What lands next, and what has ended.
     Queue(queue::Args),
+    /// What would land, in which order, and what conflicts, on a plain repository: no daemon, no NATS.
+    Rehearse(rehearse::Args),
     /// Take a request back.
     Withdraw(withdraw::Args),
     /// Have a target stand still: nothing lands on it, nothing is failed. For operators.
@@ -99,6 +101,8 @@ mod tests {
             "yardmaster should-parallelize --target main",
             "yardmaster should-parallelize plan.json",
             "yardmaster queue --watch --no-color",
+            "yardmaster rehearse a/1 'b/*' --repo r --target trunk --json",
+            "yardmaster rehearse --all",
             "yardmaster withdraw r12 --by roy",
             "yardmaster freeze --why release --by roy",
             "yardmaster unfreeze main --by roy",
@@ -124,6 +128,8 @@ mod tests {
             "yardmaster wait",
             "yardmaster wait r1 --timeout soon",
             "yardmaster wait r1 --user roy",
+            "yardmaster rehearse",
+            "yardmaster rehearse a --all",
             "yardmaster withdraw r1",
             "yardmaster serve --slots many",
             "yardmaster completions basic",

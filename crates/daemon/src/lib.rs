@@ -17,6 +17,7 @@ mod intake;
 mod outbox;
 mod questions;
 mod record;
+mod rehearse;
 mod reload;
 mod remote;
 mod serve;
@@ -28,6 +29,7 @@ mod state_dir;
 mod telemetry;
 
 pub use error::ServeError;
+pub use rehearse::{Met, Outcome, Rehearsal, Rehearse, RehearseError, Rehearsed, rehearse};
 pub use reload::Reload;
 pub use serve::{Ready, Stage, serve};
 pub use settings::{Flags, Settings, SettingsError};

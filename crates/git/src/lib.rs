@@ -7,6 +7,7 @@
 mod assemble;
 mod attributes;
 mod audit;
+mod borrow;
 mod candidate;
 mod changelog;
 mod changes;

@@ -7,6 +7,7 @@ pub(crate) mod healthcheck;
 pub(crate) mod logs;
 pub(crate) mod pause;
 pub(crate) mod queue;
+pub(crate) mod rehearse;
 pub(crate) mod serve;
 pub(crate) mod should_parallelize;
 pub(crate) mod status;
@@ -38,6 +39,7 @@ pub(crate) async fn run(command: Command, out: Out) -> Result<Exit, CliError> {
         Command::Check(args) => interruptible(Box::pin(check::run(args, out))).await,
         Command::ShouldParallelize(args) => interruptible(Box::pin(should_parallelize::run(args, out))).await,
         Command::Queue(args) => interruptible(Box::pin(queue::run(args, out))).await,
+        Command::Rehearse(args) => interruptible(Box::pin(rehearse::run(args, out))).await,
         Command::Withdraw(args) => interruptible(Box::pin(withdraw::run(args, out))).await,
         Command::Freeze(args) => interruptible(Box::pin(freeze::run(args, true, out))).await,
         Command::Pause(args) => interruptible(Box::pin(pause::pause(args, out))).await,
