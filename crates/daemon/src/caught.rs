@@ -61,6 +61,7 @@ pub(crate) fn assemble(
                 assembly: Assembly::Conflict {
                     paths: Vec::new(),
                     detail: format!("merging it made the program fail: {why}"),
+                    hunk: None,
                 },
             }],
         };

@@ -89,9 +89,9 @@ impl Mirror {
                 let tree = tree_id(base.tree_id());
                 return Ok(Assembly::Clean { commit: top, tree, by: MergedBy::Memory });
             }
-            Merge::Conflict { paths, detail } => {
+            Merge::Conflict { paths, detail, hunk } => {
                 self.counters.escalated.fetch_add(1, Ordering::Relaxed);
-                return Ok(Assembly::Conflict { paths, detail });
+                return Ok(Assembly::Conflict { paths, detail, hunk });
             }
             Merge::Clean { tree, by, bases } => (tree, by, bases),
         };
@@ -116,7 +116,7 @@ impl Mirror {
                 Some(Ok(edited)) => edited,
                 Some(Err(detail)) => {
                     let paths = spec.changelog.iter().map(|edit| edit.path.clone()).collect();
-                    return Ok(Assembly::Conflict { paths, detail });
+                    return Ok(Assembly::Conflict { paths, detail, hunk: None });
                 }
             };
         let commit = write_commit(repo, spec, &base, &head, tree)?;
@@ -163,5 +163,6 @@ fn disagreement() -> Assembly {
         detail: "the in-memory merge and `git merge-tree` disagree about this merge: rebase the branch \
                  onto the target, and report it"
             .to_owned(),
+        hunk: None,
     }
 }

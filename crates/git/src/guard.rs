@@ -129,7 +129,7 @@ impl Mirror {
                 "the merge would change what the branch does not change: rebase the branch onto the \
                           target, and report it"
                     .to_owned();
-            return Ok(Some(Assembly::Conflict { paths: strays, detail }));
+            return Ok(Some(Assembly::Conflict { paths: strays, detail, hunk: None }));
         }
         if !self.options.guard {
             return Ok(None);

@@ -22,6 +22,7 @@ mod hunks;
 mod inverse;
 mod land;
 mod look;
+mod markers;
 mod matrix;
 mod merge;
 mod mergetree;

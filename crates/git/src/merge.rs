@@ -3,6 +3,7 @@ use yardmaster_protocol::MergedBy;
 
 use crate::GitError;
 use crate::git::Git;
+use crate::markers::marked_hunks;
 use crate::mergetree::{MergeTree, merge_tree};
 use crate::objects::merge_bases;
 use crate::walk::{BY_ATTRIBUTES, Stop, merge_trees};
@@ -21,6 +22,8 @@ pub(crate) enum Merge {
     Conflict {
         paths: Vec<String>,
         detail: String,
+        /// The hunks, with git's marks.
+        hunk: Option<String>,
     },
 }
 
@@ -30,21 +33,22 @@ pub(crate) fn merge(repo: &Repository, git: &Git, ours: Oid, theirs: Oid) -> Res
     let base = match bases[..] {
         [] => {
             let detail = "the two histories have no commit in common".to_owned();
-            return Ok(Merge::Conflict { paths: Vec::new(), detail });
+            return Ok(Merge::Conflict { paths: Vec::new(), detail, hunk: None });
         }
         [base] if base == theirs => return Ok(Merge::Contained),
         [base] => base,
-        _ => return escalate(git, ours, theirs, "there are several merge bases", bases),
+        _ => return escalate(repo, git, ours, theirs, "there are several merge bases", bases),
     };
     let tree = |commit: Oid| Ok::<_, git2::Error>(repo.find_commit(commit)?.tree_id());
     match merge_trees(&repo.odb()?, tree(base)?, tree(ours)?, tree(theirs)?) {
         Ok(tree) => Ok(Merge::Clean { tree, by: MergedBy::Memory, bases }),
-        Err(Stop::Escalate(why)) => escalate(git, ours, theirs, why, bases),
+        Err(Stop::Escalate(why)) => escalate(repo, git, ours, theirs, why, bases),
         Err(Stop::Failed(error)) => Err(error),
     }
 }
 
 fn escalate(
+    repo: &Repository,
     git: &Git,
     ours: Oid,
     theirs: Oid,
@@ -56,6 +60,9 @@ fn escalate(
     let attributes = why == BY_ATTRIBUTES || why.starts_with("there are several");
     Ok(match merge_tree(git, ours, theirs, attributes)? {
         MergeTree::Clean(tree) => Merge::Clean { tree, by: MergedBy::Git, bases },
-        MergeTree::Conflict { paths, detail } => Merge::Conflict { paths, detail },
+        MergeTree::Conflict { paths, detail, tree } => {
+            let hunk = tree.and_then(|tree| marked_hunks(repo, tree, &paths));
+            Merge::Conflict { paths, detail, hunk }
+        }
     })
 }

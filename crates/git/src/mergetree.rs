@@ -17,7 +17,12 @@ const MAX_DETAIL: usize = 2_000;
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum MergeTree {
     Clean(Oid),
-    Conflict { paths: Vec<String>, detail: String },
+    Conflict {
+        paths: Vec<String>,
+        detail: String,
+        /// With git's marks in the files.
+        tree: Option<Oid>,
+    },
 }
 
 /// Asks git, the authority, how two commits merge; with `attributes` from the tree of `ours`.
@@ -60,7 +65,8 @@ fn conflict(fields: &[&[u8]]) -> MergeTree {
         }
     }
     let paths = listed(paths.into_iter().filter(|p| !p.is_empty()), MAX_PATHS, MAX_PATH_BYTES);
-    MergeTree::Conflict { paths, detail: cut(detail.trim_end(), MAX_DETAIL) }
+    let tree = fields.first().and_then(|tree| parse_oid(tree).ok());
+    MergeTree::Conflict { paths, detail: cut(detail.trim_end(), MAX_DETAIL), tree }
 }
 
 /// Has one git process merge all pairs; for each pair its tree, or none where git sees a conflict.
@@ -115,7 +121,7 @@ mod tests {
             ], 0..200),
         ) {
             let fields: Vec<&[u8]> = fields.iter().map(Vec::as_slice).collect();
-            let MergeTree::Conflict { paths, detail } = conflict(&fields) else { panic!("it is a conflict") };
+            let MergeTree::Conflict { paths, detail, .. } = conflict(&fields) else { panic!("it is a conflict") };
             assert!(paths.len() <= MAX_PATHS && paths.iter().map(String::len).sum::<usize>() <= MAX_PATH_BYTES);
             assert!(paths.iter().all(|p| !p.is_empty()) && detail.len() <= MAX_DETAIL + 8);
         }

@@ -137,6 +137,9 @@ pub enum Assembly {
         paths: Vec<String>,
         /// Git's own words, cut at a limit.
         detail: String,
+        /// The hunks in conflict with git's marks, cut at 2 KiB.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        hunk: Option<String>,
     },
     /// It would merge, and by that take back landed work of others without saying so.
     TakesBack {

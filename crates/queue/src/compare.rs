@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 use yardmaster_protocol::{
-    BranchName, CommitId, DefinitionMeeting, Fact, PairConflict, RequestId, TipConflict,
+    Assembly, BranchName, CommitId, DefinitionMeeting, Fact, PairConflict, RequestId, TipConflict,
 };
 
 use crate::failure;
@@ -49,6 +49,10 @@ impl Compared {
     /// Where `request` meets others at a definition.
     pub(crate) fn definitions_of(&self, request: RequestId) -> &[DefinitionMeeting] {
         self.definitions.get(&request).map_or(&[], Vec::as_slice)
+    }
+
+    pub(crate) fn is_hopeless(&self, request: RequestId) -> bool {
+        self.with_tip.contains_key(&request)
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -95,6 +99,16 @@ impl Compared {
 }
 
 impl Queue {
+    /// Those that wait for their turn in vain, as far as the comparison knows.
+    pub(crate) fn hopeless(&self, name: &BranchName) -> impl Iterator<Item = RequestId> {
+        let target = self.targets.get(name).filter(|t| t.tip.is_some() && t.compared.tip == t.tip);
+        let known = target.into_iter().flat_map(|t| t.compared.with_tip.keys().copied());
+        known.filter(|id| {
+            let waits = self.live.get(id).is_some_and(|r| r.is_waiting());
+            waits && self.needs_are_met(*id, &[])
+        })
+    }
+
     /// Heads in custody for `target`, each with its request: those that a comparison needs to know.
     pub fn heads(&self, target: &BranchName) -> Vec<(RequestId, CommitId)> {
         let live = self.live.iter().filter(|(_, r)| r.target == *target);
@@ -161,19 +175,16 @@ impl Act<'_> {
         if target.compared.tip != Some(tip) || target.gate(self.policy).is_err() {
             return;
         }
-        let hopeless: Vec<(RequestId, Vec<String>)> = target
-            .compared
-            .with_tip
-            .iter()
-            .filter(|(id, _)| self.queue.live.get(id).is_some_and(|r| r.is_waiting()))
-            .filter(|(id, _)| self.queue.needs_are_met(**id, &[]))
-            .map(|(id, paths)| (*id, paths.clone()))
-            .collect();
-        for (request, paths) in hopeless {
+        let hopeless: Vec<RequestId> = self.queue.hopeless(name).collect();
+        for request in hopeless {
+            let Some(target) = self.queue.targets.get(name) else { return };
             let Some(live) = self.queue.live.get(&request) else { continue };
-            let with = self.queue.landed_on_paths(name, &paths);
-            let detail = format!("conflict in {}", paths.join(", "));
-            let failure = failure::conflict(live, name, tip, &paths, &detail, with);
+            let Some(Assembly::Conflict { paths, detail, hunk }) = target.assemblies.get(&(tip, request))
+            else {
+                continue;
+            };
+            let with = self.queue.landed_on_paths(name, paths);
+            let failure = failure::conflict(live, name, tip, (paths, detail, hunk.as_deref()), with);
             self.fail(request, failure);
         }
     }

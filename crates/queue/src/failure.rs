@@ -102,8 +102,7 @@ pub(crate) fn conflict(
     live: &Request,
     target: &BranchName,
     tip: CommitId,
-    paths: &[String],
-    detail: &str,
+    (paths, detail, hunk): (&[String], &str, Option<&str>),
     with: Vec<String>,
 ) -> Failure {
     let mut next = merge_target(live, target);
@@ -119,6 +118,7 @@ pub(crate) fn conflict(
             paths: paths.to_vec(),
             with,
             base: Some(tip),
+            hunk: hunk.map(str::to_owned),
             ..Evidence::default()
         },
         next,

@@ -131,6 +131,10 @@ impl Queue {
                 orders.push(order(walk.tip, spec(place.request).into_iter().collect()));
             }
         }
+        // Before anything is told, git itself says how it does not merge.
+        for request in self.hopeless(name).filter(|r| !target.assemblies.contains_key(&(walk.tip, *r))) {
+            orders.push(order(walk.tip, spec(request).into_iter().collect()));
+        }
         orders
     }
 

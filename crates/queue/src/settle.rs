@@ -128,9 +128,9 @@ impl Act<'_> {
                     }
                     match on_tip {
                         Assembly::Clean { .. } => return None,
-                        Assembly::Conflict { paths, detail } => {
+                        Assembly::Conflict { paths, detail, hunk } => {
                             let with = self.queue.landed_on_paths(name, paths);
-                            failure::conflict(live, name, walk.tip, paths, detail, with)
+                            failure::conflict(live, name, walk.tip, (paths, detail, hunk.as_deref()), with)
                         }
                         Assembly::TakesBack { of, label, paths, hunk } => {
                             failure::takes_back(live, name, walk.tip, *of, label, (paths, hunk))

@@ -390,7 +390,8 @@ impl<'a> Act<'a> {
     fn assembled(&mut self, name: &BranchName, merges: Vec<yardmaster_protocol::Assembled>) {
         for merge in merges {
             let known = self.queue.targets.get(name).is_none_or(|t| {
-                t.assemblies.contains_key(&(merge.base, merge.request)) || !t.stack.contains(&merge.request)
+                t.assemblies.contains_key(&(merge.base, merge.request))
+                    || !(t.stack.contains(&merge.request) || t.compared.is_hopeless(merge.request))
             });
             if !known {
                 let (request, base, assembly) = (merge.request, merge.base, merge.assembly);

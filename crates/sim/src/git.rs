@@ -222,7 +222,9 @@ impl Git {
             return Assembly::Clean { commit: base, tree: self.tree(base), by };
         }
         match self.merge_files(base, spec.head) {
-            Err(paths) => Assembly::Conflict { detail: format!("conflict in {}", paths.join(", ")), paths },
+            Err(paths) => {
+                Assembly::Conflict { detail: format!("conflict in {}", paths.join(", ")), paths, hunk: None }
+            }
             Ok(files) => {
                 let tree = self.tree_of(files);
                 let name = change_name(&self.name(spec.head)).to_owned();

@@ -52,9 +52,12 @@ fn a_stack_goes_on_above_a_conflict_in_its_middle() {
     let stack = mirror.assemble(tip, &specs).expect("assembled");
     let (first, by) = clean(&stack[0]);
     assert_eq!((stack[0].base, by), (tip, MergedBy::Memory));
-    let Assembly::Conflict { paths, detail } = &stack[1].assembly else { panic!("{stack:?}") };
+    let Assembly::Conflict { paths, detail, hunk } = &stack[1].assembly else { panic!("{stack:?}") };
     assert_eq!((stack[1].base, paths.as_slice()), (first, &["api/a.txt".to_owned()][..]));
     assert!(detail.contains("Merge conflict in api/a.txt"), "{detail}");
+    let hunk = hunk.as_deref().expect("git marks it");
+    assert!(hunk.starts_with("api/a.txt:2\n<<<<<<< "), "{hunk}");
+    assert!(hunk.contains("\none\n=======\ntwo\n>>>>>>> "), "{hunk}");
     let (third, _) = clean(&stack[2]);
     assert_eq!(stack[2].base, first);
     assert_eq!(show(&mirror, third, "api/a.txt"), replaced("a", 20, 2, "one").replace("a 15\n", "three\n"));

@@ -39,7 +39,8 @@ fn conflict(policy: &Policy) -> Queue {
         announce(&mut queue, policy, n.into(), &json!({}));
         pin(&mut queue, policy, n, &["a"]);
     }
-    let conflict = || Assembly::Conflict { paths: vec!["a".to_owned()], detail: "conflict in a".to_owned() };
+    let conflict =
+        || Assembly::Conflict { paths: vec!["a".to_owned()], detail: "conflict in a".to_owned(), hunk: None };
     let merges = vec![
         clean(commit(1), 1),
         Assembled { base: commit(51), request: RequestId(2), assembly: conflict() },

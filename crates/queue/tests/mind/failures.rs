@@ -135,7 +135,8 @@ fn a_conflict_names_what_landed_on_its_paths() {
     };
     let (target, outcome, project) = (main_branch(), LandOutcome::Landed { seen }, Ok(Project::default()));
     queue.step(Millis(12), &policy, Input::LandEnded { target, to: tip, outcome, project });
-    let assembly = Assembly::Conflict { paths: vec!["a b".to_owned()], detail: "both".to_owned() };
+    let assembly =
+        Assembly::Conflict { paths: vec!["a b".to_owned()], detail: "both".to_owned(), hunk: None };
     let merges = vec![Assembled { base: tip, request: RequestId(2), assembly }];
     let step = queue.step(Millis(13), &policy, Input::Assembled { target: main_branch(), merges });
     let with = step.events.iter().find_map(|e| match &e.event.body {
