@@ -14,7 +14,7 @@ const NEEDING: usize = 10;
 /// Questions in one round.
 const ASKED: usize = 5;
 
-/// What is measured, in milliseconds of a processor a piece.
+/// What is measured, in milliseconds a piece.
 const ROWS: [&str; 7] = [
     "`plan`",
     "one more announced and in custody",
@@ -70,41 +70,22 @@ fn measured(life: &mut Life) -> Result<[f64; ROWS.len()], Trouble> {
     );
     let (of_last, of_front) = (explained(last), explained(front));
     let copy = ms(ASKED, || drop(life.queue.clone()));
-    let started = Clock::start();
+    let started = Instant::now();
     life.one_more()?;
-    let more = started.ms();
-    let started = Clock::start();
+    let more = since(started);
+    let started = Instant::now();
     life.one_verdict()?;
-    let verdict = started.ms();
+    let verdict = since(started);
     Ok([plan, more, verdict, queue, of_last, of_front, copy])
 }
 
 /// Milliseconds of one of several in a row.
 fn ms(times: usize, what: impl Fn()) -> f64 {
-    let started = Clock::start();
+    let started = Instant::now();
     (0..times).for_each(|_| what());
-    started.ms() / times.max(1) as f64
+    since(started) / times.max(1) as f64
 }
 
-/// Time of this thread on a processor where the system tells it, so that others at work count less; else time.
-struct Clock {
-    wall: Instant,
-    processor_ns: Option<u64>,
-}
-
-impl Clock {
-    fn start() -> Clock {
-        Clock { wall: Instant::now(), processor_ns: processor_ns() }
-    }
-
-    fn ms(&self) -> f64 {
-        let wall = self.wall.elapsed().as_secs_f64() * 1_000.0;
-        let processor = processor_ns().zip(self.processor_ns);
-        processor.map_or(wall, |(now, then)| now.saturating_sub(then) as f64 / 1_000_000.0)
-    }
-}
-
-fn processor_ns() -> Option<u64> {
-    let told = std::fs::read_to_string("/proc/thread-self/schedstat").ok()?;
-    told.split(' ').next()?.parse().ok()
+fn since(started: Instant) -> f64 {
+    started.elapsed().as_secs_f64() * 1_000.0
 }
