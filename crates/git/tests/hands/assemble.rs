@@ -56,7 +56,7 @@ fn a_stack_goes_on_above_a_conflict_in_its_middle() {
     assert_eq!((stack[1].base, paths.as_slice()), (first, &["api/a.txt".to_owned()][..]));
     assert!(detail.contains("Merge conflict in api/a.txt"), "{detail}");
     let hunk = hunk.as_deref().expect("git marks it");
-    assert!(hunk.starts_with("api/a.txt:2\n<<<<<<< "), "{hunk}");
+    assert!(hunk.starts_with("api/a.txt:3\n<<<<<<< "), "{hunk}");
     assert!(hunk.contains("\none\n=======\ntwo\n>>>>>>> "), "{hunk}");
     let (third, _) = clean(&stack[2]);
     assert_eq!(stack[2].base, first);
