@@ -27,6 +27,8 @@ const LONGEST_GATHER: Duration = Duration::from_millis(250);
 const GATHERED: usize = 100;
 const FIRST_PAUSE: Duration = Duration::from_millis(250);
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
+/// After a comparison the next one waits so many times as long as that took.
+const COMPARE_PAUSE: u32 = 4;
 const NEVER: Duration = Duration::from_secs(3_600);
 
 /// What is in progress, held against the plan: what is missing is started, what is gone is stopped.
@@ -42,9 +44,9 @@ pub(crate) struct Hands {
     pushing: BTreeSet<BranchName>,
     pinning: BTreeSet<BranchName>,
     assembling: BTreeSet<BranchName>,
-    comparing: BTreeSet<BranchName>,
+    comparing: BTreeMap<BranchName, Instant>,
     matrices: Matrices,
-    /// After trouble with comparing, which holds nothing else up.
+    /// Comparing takes a part of the time only, and waits after trouble; it holds nothing else up.
     compare_again: Option<Instant>,
     gathering: BTreeMap<BranchName, Gathering>,
     jobs: BTreeMap<RunId, JobTicket>,
@@ -85,7 +87,7 @@ impl Hands {
             pushing: BTreeSet::new(),
             pinning: BTreeSet::new(),
             assembling: BTreeSet::new(),
-            comparing: BTreeSet::new(),
+            comparing: BTreeMap::new(),
             matrices: Matrices::default(),
             compare_again: None,
             gathering: BTreeMap::new(),
@@ -205,7 +207,8 @@ impl Hands {
             self.wake_at(again);
             return;
         }
-        if self.comparing.insert(target.clone()) {
+        if !self.comparing.contains_key(&target) {
+            self.comparing.insert(target.clone(), now);
             let (mirror, matrix) = (Arc::clone(&self.mirror), self.matrices.of(&target));
             let question = Question { tip, new, heads: queue.heads(&target) };
             self.in_background(move || {
@@ -373,11 +376,16 @@ impl Hands {
     }
 
     pub(crate) fn compared(&mut self, target: &BranchName, trouble: Option<&GitError>) {
-        self.comparing.remove(target);
-        self.compare_again = trouble.map(|why| {
-            tracing::warn!(%why, "failed to compare what waits; it is tried again");
-            Instant::now() + LONGEST_PAUSE
-        });
+        let now = Instant::now();
+        let took = self.comparing.remove(target).map_or(Duration::ZERO, |since| now - since);
+        let pause = match trouble {
+            None => (took * COMPARE_PAUSE).min(LONGEST_PAUSE),
+            Some(why) => {
+                tracing::warn!(%why, "failed to compare what waits; it is tried again");
+                LONGEST_PAUSE
+            }
+        };
+        self.compare_again = Some(now + pause);
     }
 
     pub(crate) fn looked(&mut self, target: &BranchName, trouble: Option<&GitError>) {

@@ -51,6 +51,10 @@ impl Compared {
         self.definitions.get(&request).map_or(&[], Vec::as_slice)
     }
 
+    pub(crate) fn knows(&self, request: RequestId) -> bool {
+        self.requests.contains(&request)
+    }
+
     pub(crate) fn is_hopeless(&self, request: RequestId) -> bool {
         self.with_tip.contains_key(&request)
     }
@@ -121,10 +125,8 @@ impl Queue {
         let target = self.targets.get(name)?;
         let tip = target.tip?;
         self.index.waiting.get(name).filter(|waiting| !waiting.is_empty())?;
-        let known = &target.compared.requests;
-        let live = self.live.iter().filter(|(id, r)| r.target == *name && !known.contains(id));
-        let new = live.filter(|(_, r)| r.custody().is_some()).map(|(id, _)| *id);
-        let new: Vec<RequestId> = new.take(COMPARED_AT_ONCE).collect();
+        let new = self.index.uncompared.get(name).into_iter().flatten();
+        let new: Vec<RequestId> = new.take(COMPARED_AT_ONCE).copied().collect();
         (!new.is_empty() || target.compared.tip != Some(tip)).then_some((tip, new))
     }
 
@@ -148,7 +150,8 @@ impl Queue {
             known.note(*other, *one, paths);
         }
         definitions.into_iter().for_each(|met| known.note_definition(met));
-        known.requests.extend(requests);
+        known.requests.extend(&requests);
+        requests.iter().for_each(|id| self.index.not_uncompared(target, *id));
     }
 }
 

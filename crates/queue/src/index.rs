@@ -27,6 +27,8 @@ pub(crate) struct Index {
     pub(crate) landed_names: BTreeMap<String, RequestId>,
     /// Live requests in custody that have no place in the stack, by target.
     pub(crate) waiting: BTreeMap<BranchName, BTreeSet<RequestId>>,
+    /// Live requests in custody that were not held against each other yet, by target.
+    pub(crate) uncompared: BTreeMap<BranchName, BTreeSet<RequestId>>,
     /// Those of them that are told to wait for something.
     pub(crate) told: BTreeSet<RequestId>,
     /// How often the branch of each was red lately, where it was.
@@ -44,6 +46,15 @@ pub(crate) struct Index {
 }
 
 impl Index {
+    pub(crate) fn not_uncompared(&mut self, target: &BranchName, id: RequestId) {
+        if let Some(uncompared) = self.uncompared.get_mut(target) {
+            uncompared.remove(&id);
+            if uncompared.is_empty() {
+                self.uncompared.remove(target);
+            }
+        }
+    }
+
     pub(crate) fn not_waiting(&mut self, target: &BranchName, id: RequestId) {
         self.told.remove(&id);
         if let Some(waiting) = self.waiting.get_mut(target) {
@@ -93,6 +104,9 @@ impl Queue {
             }
             Phase::Waiting(_) | Phase::Stacked(_) => {
                 self.index.arriving.remove(&request.intake);
+                if self.targets.get(&request.target).is_none_or(|t| !t.compared.knows(id)) {
+                    self.index.uncompared.entry(request.target.clone()).or_default().insert(id);
+                }
                 let setbacks = self.setbacks(request);
                 if setbacks > 0 {
                     self.index.setbacks.insert(id, setbacks);
@@ -147,6 +161,7 @@ impl Queue {
             }
         }
         self.index.not_waiting(&request.target, id);
+        self.index.not_uncompared(&request.target, id);
         self.index.setbacks.remove(&id);
         self.index.dependents.remove(&id);
         self.index.attended.remove(&id);
