@@ -16,7 +16,11 @@ const PATHS_TOLD: usize = 5;
 
 /// How what is pending merges, by target; one comparison at a time for each.
 #[derive(Default)]
-pub(crate) struct Matrices(BTreeMap<BranchName, Shared>);
+pub(crate) struct Matrices {
+    known: BTreeMap<BranchName, Shared>,
+    /// Definitions are compared, too.
+    reads_definitions: bool,
+}
 
 type Shared = Arc<Known>;
 
@@ -26,6 +30,7 @@ pub(crate) struct Known {
     /// None: nothing was compared yet, or it went wrong, and it is made anew.
     matrix: Mutex<Option<Matrix>>,
     apis: Mutex<Apis>,
+    reads_definitions: bool,
 }
 
 /// What is to be compared.
@@ -48,16 +53,23 @@ pub(crate) struct Comparison {
 }
 
 impl Matrices {
+    pub(crate) fn new(reads_definitions: bool) -> Matrices {
+        Matrices { known: BTreeMap::new(), reads_definitions }
+    }
+
     /// That of one target.
     pub(crate) fn of(&mut self, target: &BranchName) -> Shared {
-        Arc::clone(self.0.entry(target.clone()).or_default())
+        let reads_definitions = self.reads_definitions;
+        let new = || Arc::new(Known { reads_definitions, ..Known::default() });
+        Arc::clone(self.known.entry(target.clone()).or_insert_with(new))
     }
 }
 
 /// Brings the matrix up to date and says what is new. After trouble it is made anew the next time; a head
 /// that makes us panic is compared with nothing then, and shows itself when it is assembled.
 pub(crate) fn compare(mirror: &Mirror, known: &Known, question: Question) -> Result<Comparison, GitError> {
-    let definitions = definitions(mirror, known, &question);
+    let definitions =
+        if known.reads_definitions { definitions(mirror, known, &question) } else { Vec::new() };
     let mut slot = known.matrix.lock().unwrap_or_else(PoisonError::into_inner);
     let matrix = slot.take();
     match caught(|| brought_up_to_date(mirror, matrix, &question)) {

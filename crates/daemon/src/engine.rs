@@ -70,6 +70,7 @@ pub(crate) struct Start {
     pub(crate) slots: u32,
     pub(crate) outbox: Outbox,
     pub(crate) in_hand: InHand,
+    pub(crate) reads_definitions: bool,
     pub(crate) facts_replayed: usize,
 }
 
@@ -85,6 +86,7 @@ impl Engine {
                 &start.mirror,
                 start.queue.targets_at_work(&start.policy),
                 start.in_hand,
+                start.reads_definitions,
                 sender,
             ),
             outbox: start.outbox,

@@ -70,6 +70,7 @@ impl Hands {
         mirror: &Arc<Mirror>,
         targets: BTreeSet<BranchName>,
         in_hand: InHand,
+        reads_definitions: bool,
         sender: mpsc::Sender<Happening>,
     ) -> Hands {
         let remotes = targets
@@ -88,7 +89,7 @@ impl Hands {
             pinning: BTreeSet::new(),
             assembling: BTreeSet::new(),
             comparing: BTreeMap::new(),
-            matrices: Matrices::default(),
+            matrices: Matrices::new(reads_definitions),
             compare_again: None,
             gathering: BTreeMap::new(),
             jobs: BTreeMap::new(),

@@ -205,6 +205,7 @@ impl Place<'_> {
             slots: settings.slots,
             outbox,
             in_hand,
+            reads_definitions: settings.reads_definitions,
             facts_replayed,
         };
         let engine = Engine::new(start, sender.clone(), happenings);

@@ -58,6 +58,8 @@ pub struct Settings {
     pub poison_after: u32,
     /// Refuse what takes back landed work of others without saying so.
     pub refuse_takes_back: bool,
+    /// Compare the definitions that waiting branches alter.
+    pub reads_definitions: bool,
     /// How the queue is run.
     pub policy: Policy,
     /// Tell the commands of this user where an embedded server is.
@@ -170,6 +172,7 @@ struct RawQueue {
     base_red: String,
     stall_grace: String,
     overlap: String,
+    definitions: String,
 }
 
 #[derive(Debug, Deserialize)]
@@ -227,6 +230,7 @@ max_lost_runs = 3
 base_red = "differential"
 stall_grace = "60s"
 overlap = "textual"
+definitions = "off"
 [intake]
 poison_after = 2
 [git]
@@ -272,6 +276,7 @@ impl Settings {
             ("runner.pass_env", self.pass_env == newer.pass_env),
             ("state.dir", self.state_dir == newer.state_dir),
             ("git.cross_check", self.cross_check == newer.cross_check),
+            ("queue.definitions", self.reads_definitions == newer.reads_definitions),
             ("guard.takes_back", self.refuse_takes_back == newer.refuse_takes_back),
             ("intake.poison_after", self.poison_after == newer.poison_after),
         ];
@@ -352,6 +357,7 @@ impl Raw {
         let policy = self.policy(problems);
         let poll = duration("repo.poll", &self.repo.poll, problems).max(Duration::from_millis(100));
         let cross_check = cross_check(&self.git.cross_check, problems);
+        let reads_definitions = definitions(&self.queue.definitions, problems);
         let refuse_takes_back = takes_back(&self.guard.takes_back, problems);
         if self.repo.remote.as_deref().is_none_or(|r| r.trim().is_empty()) {
             problems.push(
@@ -390,6 +396,7 @@ impl Raw {
             cross_check,
             poison_after: self.intake.poison_after.max(1),
             refuse_takes_back,
+            reads_definitions,
             policy: policy?,
             announce_url: true,
         })
@@ -507,6 +514,13 @@ fn overlap(text: &str, problems: &mut Vec<String>) -> Overlap {
             Overlap::default()
         }
     }
+}
+
+fn definitions(text: &str, problems: &mut Vec<String>) -> bool {
+    if !["off", "advise"].contains(&text) {
+        problems.push(format!("`queue.definitions` is `{text}`, but must be \"off\" or \"advise\""));
+    }
+    text == "advise"
 }
 
 fn takes_back(text: &str, problems: &mut Vec<String>) -> bool {
