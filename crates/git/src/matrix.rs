@@ -5,6 +5,7 @@ mod meet;
 mod oracle;
 mod recent;
 mod request;
+mod room;
 mod store;
 
 use std::collections::BTreeMap;
@@ -18,6 +19,7 @@ use crate::{GitError, Mirror};
 use history::{Base, History};
 use oracle::{Question, ask};
 use request::{Owners, Request};
+pub(crate) use room::sweep_rooms;
 use store::Store;
 
 /// The most merges that git is asked about in one call of [`Matrix::add`] or [`Matrix::settle`].

@@ -2,6 +2,8 @@ use std::fs;
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
+use crate::matrix::sweep_rooms;
+
 /// A half-written pack is left alone for so long: another process may still be writing it.
 const TEMPORARY_AGE: Duration = Duration::from_secs(3_600);
 const MAX_DEPTH: usize = 64;
@@ -12,8 +14,7 @@ const MAX_DEPTH: usize = 64;
 pub(crate) fn sweep(mirror: &Path) {
     remove_locks(mirror, 0);
     remove_locks(&mirror.join("refs"), MAX_DEPTH);
-    // Where merges were weighed, see `matrix`.
-    drop(fs::remove_dir_all(mirror.join("yardmaster").join("weighed")));
+    sweep_rooms(mirror);
     let pack = mirror.join("objects").join("pack");
     for entry in fs::read_dir(&pack).into_iter().flatten().flatten() {
         let is_old = entry

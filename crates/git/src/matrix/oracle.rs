@@ -1,17 +1,13 @@
-use std::fs;
-use std::path::PathBuf;
-use std::sync::atomic::{AtomicU64, Ordering};
-
 use git2::Oid;
 
 use super::meet::{MAX_PATHS, told};
+use super::room::Room;
 use crate::GitError;
 use crate::git::Git;
 use crate::mirror::Mirror;
 
-/// The most pairs that one process is asked about: its output is bounded.
-const BATCH: usize = 500;
-static ROOMS: AtomicU64 = AtomicU64::new(0);
+/// The most pairs that one process is asked about: so what it says and what it writes is bounded.
+const BATCH: usize = 128;
 
 /// A merge that only git can judge.
 #[derive(Debug, Clone, Copy)]
@@ -25,18 +21,12 @@ pub(super) struct Question {
 /// The paths in conflict, or none for a clean merge.
 pub(super) type Answer = Option<Vec<String>>;
 
-/// Asks git about many merges, few processes for all of them. What it writes goes to a room of its own and
+/// Asks git about many merges, few processes for all of them. What it writes goes to rooms of its own and
 /// is thrown away.
 pub(super) fn ask(mirror: &Mirror, questions: &[Question]) -> Result<Vec<Answer>, GitError> {
     if questions.is_empty() {
         return Ok(Vec::new());
     }
-    let room = Room::open(mirror)?;
-    let git = Git {
-        variables: vec![("GIT_OBJECT_DIRECTORY", room.0.clone())],
-        synced: false,
-        ..mirror.git.clone()
-    };
     // One process for all pairs that need no attributes, and one for each tree that has them.
     let mut order: Vec<usize> = (0..questions.len()).collect();
     let group = |q: &Question| q.attributes.then_some(q.ours);
@@ -45,7 +35,7 @@ pub(super) fn ask(mirror: &Mirror, questions: &[Question]) -> Result<Vec<Answer>
     for batch in order.chunk_by(|a, b| group(&questions[*a]) == group(&questions[*b])) {
         for batch in batch.chunks(BATCH) {
             let pairs: Vec<&Question> = batch.iter().map(|i| &questions[*i]).collect();
-            for (i, answer) in batch.iter().zip(one_process(&git, &pairs)?) {
+            for (i, answer) in batch.iter().zip(somewhere(mirror, &pairs)?) {
                 answers[*i] = answer;
             }
         }
@@ -53,7 +43,20 @@ pub(super) fn ask(mirror: &Mirror, questions: &[Question]) -> Result<Vec<Answer>
     Ok(answers)
 }
 
-fn one_process(git: &Git, questions: &[&Question]) -> Result<Vec<Answer>, GitError> {
+/// In memory where there is room for it.
+fn somewhere(mirror: &Mirror, questions: &[&Question]) -> Result<Vec<Answer>, GitError> {
+    if let Some(room) = Room::in_memory(mirror) {
+        match one_process(mirror, &room, questions) {
+            Ok(answers) => return Ok(answers),
+            Err(error) => tracing::debug!(%error, "merges are weighed on the disk"),
+        }
+    }
+    one_process(mirror, &Room::on_disk(mirror)?, questions)
+}
+
+fn one_process(mirror: &Mirror, room: &Room, questions: &[&Question]) -> Result<Vec<Answer>, GitError> {
+    let variables = vec![("GIT_OBJECT_DIRECTORY", room.dir().to_owned())];
+    let git = Git { variables, synced: false, ..mirror.git.clone() };
     let source = questions.first().filter(|q| q.attributes).map(|q| format!("--attr-source={}", q.ours));
     // What is written is thrown away.
     let mut args = vec!["-c", "core.looseCompression=0"];
@@ -75,29 +78,4 @@ fn one_process(git: &Git, questions: &[&Question]) -> Result<Vec<Answer>, GitErr
         answers.push((clean != b"1").then(|| names.into_iter().take(MAX_PATHS).map(told).collect()));
     }
     Ok(answers)
-}
-
-/// A place for objects that nobody needs afterwards; it borrows those of the mirror.
-struct Room(PathBuf);
-
-impl Room {
-    fn open(mirror: &Mirror) -> Result<Room, GitError> {
-        let number = ROOMS.fetch_add(1, Ordering::Relaxed);
-        let name = format!("{}-{number}", std::process::id());
-        let dir = mirror.path().join("yardmaster").join("weighed").join(name);
-        let info = dir.join("info");
-        fs::create_dir_all(&info).map_err(GitError::io(&info))?;
-        let room = Room(dir);
-        let borrowed = format!("{}\n", mirror.path().join("objects").display());
-        fs::write(info.join("alternates"), borrowed).map_err(GitError::io(&info))?;
-        Ok(room)
-    }
-}
-
-impl Drop for Room {
-    fn drop(&mut self) {
-        if let Err(error) = fs::remove_dir_all(&self.0) {
-            tracing::debug!(dir = %self.0.display(), %error, "objects that nobody needs were left behind");
-        }
-    }
 }

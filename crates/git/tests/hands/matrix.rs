@@ -213,3 +213,25 @@ fn fetch_all(world: &World, mirror: &Mirror) {
         .fetch(&["+refs/heads/*:refs/all/*"], None, None)
         .expect("fetched");
 }
+
+/// What a killed process left in memory goes when the mirror is opened again; what others left stays.
+#[cfg(target_os = "linux")]
+#[test]
+fn rooms_of_killed_processes_are_swept() {
+    use std::os::unix::fs::MetadataExt as _;
+
+    let world = World::new();
+    let mirror = world.mirror();
+    let meta = std::fs::metadata(mirror.path()).expect("a mirror");
+    let memory = std::path::Path::new("/dev/shm");
+    let left = memory.join(format!("yardmaster-{:x}-{:x}-1-1", meta.dev(), meta.ino()));
+    let others = memory.join(format!("yardmaster-{:x}-{:x}0-1-1", meta.dev(), meta.ino()));
+    for dir in [&left, &others] {
+        std::fs::create_dir_all(dir.join("ab")).expect("a directory in memory");
+    }
+    drop(mirror);
+    let _mirror = world.mirror();
+    let (is_left, others_are) = (left.exists(), others.exists());
+    std::fs::remove_dir_all(&others).expect("removed");
+    assert!(!is_left && others_are, "left: {is_left}, others': {others_are}");
+}
