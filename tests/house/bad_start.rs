@@ -193,7 +193,7 @@ async fn a_configuration_file_that_cannot_be_used() {
     let path = file.to_string_lossy().into_owned();
     let mut texts = vec![told(&house, &["--config", &path], &[]).await];
     let several = "[repo]\ntarget = \"a..b\"\npoll = \"soon\"\n[nats]\nreplicas = 2\nuser = \"roy\"\n\
-                   [runner]\nslots = 0\n[git]\ncross_check = \"maybe\"\n[changelog]\nenabled = true\npath = \"../x\"\n";
+                   [runner]\nslots = 300\n[git]\ncross_check = \"maybe\"\n[changelog]\nenabled = true\npath = \"../x\"\n";
     for text in
         ["[repo]\nremote = \"x\n", "[runner]\nslots = \"many\"\n", "[repo]\nremoet = \"x\"\n", several]
     {

@@ -26,6 +26,7 @@ mod red_main;
 mod rehearse;
 mod reload;
 mod remote_away;
+mod remote_runner;
 mod review;
 mod runner_lost;
 mod schemas;

@@ -28,7 +28,7 @@ pub fn yardmaster() -> PathBuf {
         .clone()
 }
 
-/// A running `yardmaster serve`.
+/// A running `yardmaster serve` or `yardmaster work`.
 #[derive(Debug)]
 pub struct Daemon {
     child: Child,
@@ -45,8 +45,13 @@ impl Daemon {
 
     /// Starts another build of it.
     pub fn start_program(program: &Path, args: &[&str], env: &[(&str, &str)]) -> Daemon {
+        Daemon::start_command(program, "serve", args, env)
+    }
+
+    /// Starts a command that goes on and prints `ready`.
+    pub fn start_command(program: &Path, command: &str, args: &[&str], env: &[(&str, &str)]) -> Daemon {
         let mut child = Command::new(program)
-            .arg("serve")
+            .arg(command)
             .args(args)
             .envs(env.iter().copied())
             .env_remove("NATS_URL")

@@ -140,6 +140,17 @@ impl House {
         }
     }
 
+    /// Starts a runner that works for this house's daemon and knows the remote, unless `more` says otherwise.
+    pub fn runner(&self, name: &str, more: &[&str]) -> Daemon {
+        let state = self.dir.path().join(format!("runner-{name}")).to_string_lossy().into_owned();
+        let fixed =
+            ["--nats-url", &self.url, "--remote", self.remote.url(), "--state-dir", &state, "--name", name];
+        let is_given = |flag: &str| more.iter().any(|m| m.split('=').next() == Some(flag));
+        let fixed = fixed.chunks(2).filter(|pair| !is_given(pair[0])).flatten();
+        let args: Vec<&str> = fixed.chain(more).copied().filter(|arg| *arg != "--remote=").collect();
+        Daemon::start_command(&crate::yardmaster(), "work", &args, &[])
+    }
+
     /// kill -9.
     pub async fn kill(&mut self) {
         self.daemon.take().expect("a daemon runs").kill().await;

@@ -1,18 +1,21 @@
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use async_nats::jetstream::{self, Context};
 use tokio::sync::{Mutex, watch};
-use yardmaster_protocol::{BaseMoved, Event, GateJob, JournalPosition, RunReport};
+use yardmaster_protocol::{
+    BaseMoved, CandidateRequest, ErrorBody, Event, GateJob, JournalPosition, RunReport, RunnerBeat,
+    RunnerOrders,
+};
 
 use crate::connect::{self, Connection};
 use crate::events::Published;
 use crate::names::Names;
 use crate::{
     BusError, Candidacy, Client, Inbox, JobSource, JobTicket, Journal, Reports, ServiceRequests, Streams,
-    events, jobs, lease, reports, service, streams,
+    events, jobs, lease, reports, runners, service, streams,
 };
 
 /// Where NATS is and who we are there.
@@ -227,6 +230,38 @@ impl Bus {
     /// `Away` when the subscriptions cannot be made.
     pub async fn serve(&self, verbs: &[&str]) -> Result<ServiceRequests, BusError> {
         service::serve(&self.inner, verbs).await
+    }
+
+    /// Tells the daemon of a runner; what it wants of it.
+    ///
+    /// # Errors
+    /// `Refused` when the two do not understand each other, `Unreachable` when nobody answers.
+    pub async fn beat(&self, beat: &RunnerBeat) -> Result<RunnerOrders, ErrorBody> {
+        runners::beat(&self.inner, beat).await
+    }
+
+    /// Has the daemon pack what is missing of a candidate, and writes that to `to`.
+    ///
+    /// # Errors
+    /// `NotFound` when the daemon has no such commit, `Unreachable` when nobody answers.
+    pub async fn candidate(&self, asked: &CandidateRequest, to: &Path) -> Result<(), ErrorBody> {
+        runners::candidate(&self.inner, asked, to).await
+    }
+
+    /// Puts a pack that is too large for a message where runners find it.
+    ///
+    /// # Errors
+    /// `Away` when it is not there in time.
+    pub async fn store_candidate(&self, object: &str, file: &Path) -> Result<(), BusError> {
+        runners::store(&self.inner, &self.inner.names.candidates, object, file).await
+    }
+
+    /// Takes a stored pack away.
+    ///
+    /// # Errors
+    /// `Away`: it goes by itself later.
+    pub async fn remove_candidate(&self, object: &str) -> Result<(), BusError> {
+        runners::remove(&self.inner, &self.inner.names.candidates, object).await
     }
 
     /// Calls of the service, for commands.

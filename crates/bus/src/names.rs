@@ -1,4 +1,4 @@
-use yardmaster_protocol::RunId;
+use yardmaster_protocol::{RUNNER_PREFIX, RunId};
 
 use crate::BusError;
 
@@ -24,6 +24,8 @@ pub(crate) struct Names {
     pub(crate) report_subject: String,
     pub(crate) snapshots: String,
     pub(crate) lease: String,
+    /// The bucket of candidates that are on their way to runners.
+    pub(crate) candidates: String,
     /// Alone: every run; followed by a run: that one.
     pub(crate) cancel_subject: String,
 }
@@ -45,8 +47,14 @@ impl Names {
             report_subject: format!("yardmaster.jobs.{name}.report"),
             snapshots: format!("yardmaster-snapshots-{name}"),
             lease: format!("yardmaster-lease-{name}"),
+            candidates: format!("yardmaster-candidates-{name}"),
             cancel_subject: format!("yardmaster.cancel.{name}"),
         })
+    }
+
+    /// Where runners ask the daemon.
+    pub(crate) fn runner_verb(&self, verb: &str) -> String {
+        format!("{RUNNER_PREFIX}.{}.{verb}", self.instance)
     }
 
     pub(crate) fn cancel_run(&self, run: &RunId) -> String {

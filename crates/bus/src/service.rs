@@ -10,12 +10,14 @@ use serde_json::Value;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use yardmaster_protocol::{
-    ADMIN_PREFIX, ADMIN_VERB, ErrorBody, ErrorReply, SERVICE_NAME, SERVICE_PREFIX, ServiceErrorCode,
+    ADMIN_PREFIX, ADMIN_VERB, ErrorBody, ErrorReply, RUNNER_PREFIX, RUNNER_VERB, SERVICE_NAME,
+    SERVICE_PREFIX, ServiceErrorCode,
 };
 
 use crate::BusError;
 use crate::bus::Inner;
 use crate::error::away;
+use crate::runners::PACK_TYPE;
 
 /// Calls that wait for the engine; what comes beyond is told to come back.
 const MAX_WAITING: usize = 256;
@@ -29,12 +31,14 @@ pub(crate) async fn serve(inner: &Arc<Inner>, verbs: &[&str]) -> Result<ServiceR
         .await
         .map_err(|e| away("start the service", &e))?;
     let (group, admin) = (service.group(SERVICE_PREFIX), service.group(ADMIN_PREFIX));
+    let runners = service.group(format!("{RUNNER_PREFIX}.{}", inner.names.instance));
     let (sender, calls) = mpsc::channel(MAX_WAITING);
     let mut tasks = JoinSet::new();
     for verb in verbs {
-        let endpoint = match verb.strip_prefix(ADMIN_VERB) {
-            Some(verb) => admin.endpoint(verb).await,
-            None => group.endpoint(*verb).await,
+        let endpoint = match (verb.strip_prefix(ADMIN_VERB), verb.strip_prefix(RUNNER_VERB)) {
+            (Some(verb), _) => admin.endpoint(verb).await,
+            (None, Some(verb)) => runners.endpoint(verb).await,
+            (None, None) => group.endpoint(*verb).await,
         };
         let endpoint = endpoint.map_err(|e| away("start the service", &e))?;
         tasks.spawn(forward((*verb).to_owned(), endpoint, sender.clone()));
@@ -88,7 +92,7 @@ impl ServiceRequests {
 /// One call. Dropped without an answer, the caller waits for nothing until its time is over.
 #[derive(Debug)]
 pub struct ServiceCall {
-    /// The last token of its subject, behind `admin.` for those of operators.
+    /// The last token of its subject, behind `admin.` for those of operators and `runner.` for those of runners.
     pub verb: String,
     /// What it says.
     pub payload: Bytes,
@@ -109,7 +113,17 @@ impl ServiceCall {
                 serde_json::to_vec(&ErrorReply { ok: false, error })
             }
         };
-        let payload = Bytes::from(body.unwrap_or_default());
+        self.send(Bytes::from(body.unwrap_or_default()), headers).await;
+    }
+
+    /// Answers it with a pack of git objects.
+    pub async fn respond_with_pack(self, pack: Bytes) {
+        let mut headers = HeaderMap::new();
+        headers.insert("content-type", PACK_TYPE);
+        self.send(pack, headers).await;
+    }
+
+    async fn send(&self, payload: Bytes, headers: HeaderMap) {
         if let Err(error) = self.request.respond_with_headers(Ok(payload), headers).await {
             tracing::debug!(verb = self.verb, %error, "nobody waits for an answer");
         }

@@ -19,6 +19,8 @@ const NAME_IN_USE: u64 = 10_058;
 const NOT_FOUND: u64 = 10_059;
 const SUBJECTS_OVERLAP: u64 = 10_065;
 const DUPLICATE_WINDOW: Duration = Duration::from_secs(24 * 3_600);
+/// A runner takes a candidate at once.
+const CANDIDATES_KEPT: Duration = Duration::from_secs(900);
 const SHORTEST_AGE: Duration = Duration::from_secs(600);
 /// Records stay below 512 KiB; the rest is headers and room.
 const MAX_MESSAGE_BYTES: i32 = 1024 * 1024;
@@ -59,8 +61,12 @@ pub(crate) async fn ensure(inner: &Inner) -> Result<Streams, BusError> {
             }
         }
     }
-    let bucket = until(inner, "look at the snapshots", inner.patience, || ensure_bucket(inner)).await?;
-    streams.thin.extend(bucket.and_then(|found| thin(inner, &found)));
+    let buckets = [(&inner.names.snapshots, Duration::ZERO), (&inner.names.candidates, CANDIDATES_KEPT)];
+    for (name, kept) in buckets {
+        let ensured = || ensure_bucket(inner, name, kept);
+        let bucket = until(inner, "look at the buckets", inner.patience, ensured).await?;
+        streams.thin.extend(bucket.and_then(|found| thin(inner, &found)));
+    }
     let lease = until(inner, "look at the lease", inner.patience, || ensure_lease(inner)).await?;
     streams.thin.extend(lease.and_then(|found| thin(inner, &found)));
     Ok(streams)
@@ -150,14 +156,14 @@ async fn ensure_one(inner: &Inner, wanted: &Config) -> Result<Option<Config>, Fa
     }
 }
 
-/// As `ensure_one`.
-async fn ensure_bucket(inner: &Inner) -> Result<Option<Config>, Fault> {
-    let bucket = &inner.names.snapshots;
+/// As `ensure_one`; what is older than `kept` goes by itself, zero: nothing does.
+async fn ensure_bucket(inner: &Inner, bucket: &str, kept: Duration) -> Result<Option<Config>, Fault> {
     if let Ok(found) = inner.js.get_stream(format!("OBJ_{bucket}")).await {
         return Ok(Some(found.cached_info().config.clone()));
     }
     let config = object_store::Config {
-        bucket: bucket.clone(),
+        bucket: bucket.to_owned(),
+        max_age: kept,
         num_replicas: inner.replicas,
         storage: StorageType::File,
         ..object_store::Config::default()

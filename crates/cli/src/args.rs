@@ -2,7 +2,7 @@ use clap::{Parser, Subcommand};
 
 use crate::commands::{
     check, completions, demo, explain, freeze, healthcheck, logs, pause, queue, rehearse, serve,
-    should_parallelize, status, submit, wait, withdraw,
+    should_parallelize, status, submit, wait, withdraw, work,
 };
 
 const AFTER: &str = "\
@@ -34,6 +34,8 @@ pub(crate) struct Cli {
 pub(crate) enum Command {
     /// Run the daemon.
     Serve(serve::Args),
+    /// Run gates on this machine for a daemon elsewhere.
+    Work(work::Args),
     /// Show everything at work: agents, NATS, git and tests, all real and all temporary.
     Demo(demo::Args),
     /// Offer a branch.
@@ -89,6 +91,7 @@ mod tests {
     fn lines_that_people_write_are_understood() {
         for line in [
             "yardmaster serve --remote r.git --gate none --slots 2 --state-dir s --name a --target main",
+            "yardmaster work --nats-url nats://h:1 --remote r.git --slots 2 --label gpu --label os=linux --name a --grace 5m",
             "yardmaster demo --keep d --slots 3 --json",
             "yardmaster submit roy/x --agent roy --requirement R --priority 1 --depends-on r1 --depends-on r2",
             "yardmaster submit roy/x --agent roy --requirement R --files a,b --systems backend --wait --timeout 10m",
@@ -132,6 +135,9 @@ mod tests {
             "yardmaster rehearse a --all",
             "yardmaster withdraw r1",
             "yardmaster serve --slots many",
+            "yardmaster work --slots 0",
+            "yardmaster work --label=-x",
+            "yardmaster work --name a.b",
             "yardmaster completions basic",
         ] {
             let error = parse(line).map(|cli| format!("{cli:?}")).expect_err(line);

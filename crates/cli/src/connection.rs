@@ -35,6 +35,11 @@ pub(crate) struct Connection {
 impl Connection {
     /// Connects, or says within two seconds why that cannot be.
     pub(crate) async fn open(&self) -> Result<Bus, CliError> {
+        self.open_for(&BusOptions::default().name, PATIENCE).await
+    }
+
+    /// Connects to what belongs to one queue, or says within `patience` why that cannot be.
+    pub(crate) async fn open_for(&self, queue: &str, patience: Duration) -> Result<Bus, CliError> {
         let (url, source_of_url) = self.address(env, yardmaster_daemon::known_url);
         let pick = |given: &Option<String>, key: &str, short: &str| {
             given.clone().or_else(|| env(&format!("YARDMASTER__NATS__{key}"))).or_else(|| env(short))
@@ -42,11 +47,12 @@ impl Connection {
         let credentials = self.creds.as_ref().map(|p| p.to_string_lossy().into_owned());
         let options = BusOptions {
             url,
+            name: queue.to_owned(),
             credentials: pick(&credentials, "CREDENTIALS", "NATS_CREDS").map(PathBuf::from),
             user: pick(&self.user, "USER", "NATS_USER"),
             password: pick(&self.password, "PASSWORD", "NATS_PASSWORD"),
             token: pick(&self.token, "TOKEN", "NATS_TOKEN"),
-            patience: PATIENCE,
+            patience,
             ..BusOptions::default()
         };
         Bus::connect(options).await.map_err(|error| CliError::Nats { error, source_of_url })

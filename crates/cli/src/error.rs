@@ -2,7 +2,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 use yardmaster_bus::BusError;
-use yardmaster_daemon::{ServeError, SettingsError};
+use yardmaster_daemon::{ServeError, SettingsError, WorkError};
 use yardmaster_protocol::{ErrorBody, ServiceErrorCode};
 
 use crate::exit::Exit;
@@ -20,6 +20,9 @@ pub(crate) enum CliError {
     /// The daemon cannot serve.
     #[error(transparent)]
     Serve(#[from] ServeError),
+    /// The runner cannot work.
+    #[error(transparent)]
+    Work(#[from] WorkError),
     /// The arguments do not make sense together.
     #[error("{0}")]
     Usage(String),
@@ -80,6 +83,7 @@ impl CliError {
             CliError::Service(body) => Exit(body.code.exit_code()),
             CliError::Nats { error, .. } => of_bus(error).1,
             CliError::Serve(error) => of_serve(error).1,
+            CliError::Work(error) => of_work(error).1,
             CliError::Usage(_) | CliError::File { .. } => Exit::USAGE,
             CliError::TimedOut { .. } => Exit::TIMED_OUT,
             CliError::Interrupted => Exit::INTERRUPTED,
@@ -95,6 +99,10 @@ impl CliError {
                 (code, code == "unreachable", nats_next(error))
             }
             CliError::Serve(error) => (of_serve(error).0, false, serve_next(error)),
+            CliError::Work(WorkError::Refused(body)) => {
+                (service_code(body.code), body.retryable, body.next.clone())
+            }
+            CliError::Work(error) => (of_work(error).0, false, Vec::new()),
             CliError::Usage(_) | CliError::File { .. } => ("usage", false, Vec::new()),
             CliError::TimedOut { next, .. } => ("timed_out", true, next.clone()),
             CliError::Interrupted => ("interrupted", true, Vec::new()),
@@ -170,6 +178,17 @@ fn of_serve(error: &ServeError) -> (&'static str, Exit) {
         | ServeError::LeaseLost { .. }
         | ServeError::Runner(_)
         | ServeError::Snapshot { .. } => ("unexpected", Exit::UNEXPECTED),
+    }
+}
+
+fn of_work(error: &WorkError) -> (&'static str, Exit) {
+    match error {
+        WorkError::Refused(body) => (service_code(body.code), Exit(body.code.exit_code())),
+        WorkError::StateDir { .. } => ("configuration", Exit::USAGE),
+        WorkError::Bus(error) => of_bus(error),
+        WorkError::InUse { .. } => ("in_use", Exit::UNEXPECTED),
+        WorkError::Git(_) => ("repository", Exit::UNEXPECTED),
+        WorkError::Runner(_) => ("unexpected", Exit::UNEXPECTED),
     }
 }
 

@@ -70,7 +70,8 @@ async fn work(bus: Bus, mut jobs: JobSource, mut lane: Lane, shutdown: Shutdown)
     }
 }
 
-async fn deliver(bus: &Bus, report: &RunReport) {
+/// Tells how a run went, through outages.
+pub(crate) async fn deliver(bus: &Bus, report: &RunReport) {
     let mut pause = Duration::from_millis(100);
     while let Err(why) = bus.report(report).await {
         tracing::warn!(%why, run = %report.run, "a report waits for NATS");

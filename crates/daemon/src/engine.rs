@@ -21,6 +21,7 @@ use crate::outbox::Outbox;
 use crate::questions::{Question, Submissions, answer, freezing, pausing, withdrawal};
 use crate::record::Packed;
 use crate::remote::{RemoteReport, project, seen};
+use crate::runners::Runners;
 use crate::serve::fence;
 use crate::shutdown::Shutdown;
 
@@ -48,6 +49,7 @@ pub(crate) struct Engine {
     pub(crate) poll: Duration,
     pub(crate) remote: String,
     pub(crate) slots: u32,
+    pub(crate) runners: Runners,
     unanswered: Unanswered,
     reviews: Unanswered,
     submissions: Submissions,
@@ -68,6 +70,7 @@ pub(crate) struct Start {
     pub(crate) poll: Duration,
     pub(crate) remote: String,
     pub(crate) slots: u32,
+    pub(crate) runners: Runners,
     pub(crate) outbox: Outbox,
     pub(crate) in_hand: InHand,
     pub(crate) reads_definitions: bool,
@@ -98,6 +101,7 @@ impl Engine {
             poll: start.poll,
             remote: start.remote,
             slots: start.slots,
+            runners: start.runners,
             unanswered: Unanswered::start(),
             reviews: Unanswered::start(),
             submissions: Submissions::default(),
@@ -397,7 +401,7 @@ impl Engine {
 
     async fn answer(&mut self, question: Question) -> Result<(), ServeError> {
         let status = || self.status();
-        match answer(question, &self.queue, &self.policy, status) {
+        match answer(question, &self.queue, &self.policy, &self.runners, status) {
             None => {}
             Some(Question::Outcome(seq, reply)) => self.submissions.wait(seq, reply),
             Some(Question::Withdraw { what, by, reply }) => match withdrawal(&self.queue, &what, &by) {
@@ -450,6 +454,8 @@ impl Engine {
             uptime_s: self.started.elapsed().as_secs(),
             remote: self.remote.clone(),
             slots: self.slots,
+            runner_slots: self.runners.slots(),
+            runners: self.runners.views(),
             targets: self.queue.target_views(&self.policy),
             journal: self.journal.last(),
             landed,

@@ -3,6 +3,7 @@
 
 mod advisor;
 mod api;
+mod candidates;
 mod caught;
 mod clock;
 mod compare;
@@ -20,6 +21,7 @@ mod record;
 mod rehearse;
 mod reload;
 mod remote;
+mod runners;
 mod serve;
 mod service;
 mod settings;
@@ -27,6 +29,7 @@ mod shutdown;
 mod standby;
 mod state_dir;
 mod telemetry;
+mod work;
 
 pub use error::ServeError;
 pub use rehearse::{Met, Outcome, Rehearsal, Rehearse, RehearseError, Rehearsed, rehearse};
@@ -36,3 +39,4 @@ pub use settings::{Flags, Settings, SettingsError};
 pub use shutdown::Shutdown;
 pub use state_dir::{known_url, state_home};
 pub use telemetry::start_logging;
+pub use work::{Stop, WorkError, WorkOptions, Working, work};

@@ -9,6 +9,7 @@ use yardmaster_protocol::{
 use yardmaster_queue::{Input, Policy, Queue};
 
 use crate::clock;
+use crate::runners::Runners;
 
 type Reply<T> = oneshot::Sender<Result<T, ErrorBody>>;
 
@@ -62,10 +63,14 @@ pub(crate) fn answer(
     question: Question,
     queue: &Queue,
     policy: &Policy,
+    runners: &Runners,
     status: impl Fn() -> StatusReply,
 ) -> Option<Question> {
     match question {
-        Question::Queue(reply) => drop(reply.send(Ok(queue.overview(clock::now(), policy)))),
+        Question::Queue(reply) => {
+            let overview = queue.overview(clock::now(), policy);
+            drop(reply.send(Ok(QueueReply { runners: runners.views(), ..overview })));
+        }
         Question::Status(reply) => drop(reply.send(Ok(status()))),
         Question::Request(what, reply) => drop(reply.send(view(queue, policy, &what))),
         Question::Copy(reply) => drop(reply.send(Ok(Box::new((queue.clone(), policy.clone()))))),

@@ -14,12 +14,15 @@ use yardmaster_queue::{GateRule, Queue};
 use yardmaster_runner::LogStore;
 
 use crate::advisor::Advisor;
+use crate::candidates::Candidates;
 use crate::engine::{Engine, Start, append};
 use crate::happening::{HAPPENINGS_WAITING, Happening};
 use crate::in_hand::InHand;
 use crate::outbox::{Outbox, Outgoing};
 use crate::reload::Reload;
 use crate::remote::RemoteReport;
+use crate::runners::Runners;
+use crate::service::Helpers;
 use crate::settings::{CrossCheckSetting, Settings};
 use crate::shutdown::Shutdown;
 use crate::state_dir::StateDir;
@@ -194,6 +197,7 @@ impl Place<'_> {
         }
         let mut outbox = Outbox::start((*bus).clone());
         outbox.send(unpublished).await;
+        let runners = Runners::default();
         let start = Start {
             queue,
             policy: settings.policy.clone(),
@@ -203,6 +207,7 @@ impl Place<'_> {
             poll: settings.poll,
             remote: settings.remote.clone(),
             slots: settings.slots,
+            runners: runners.clone(),
             outbox,
             in_hand,
             reads_definitions: settings.reads_definitions,
@@ -210,11 +215,16 @@ impl Place<'_> {
         };
         let engine = Engine::new(start, sender.clone(), happenings);
         let calls = bus.serve(service::VERBS).await?;
-        let advisor = Advisor::new(mirror);
+        let helpers = Helpers {
+            logs: LogStore::new(state.logs()),
+            advisor: Advisor::new(mirror),
+            runners,
+            candidates: Candidates::new(bus, mirror, state.packs()),
+        };
         let life = shutdown.part();
         let lost = report_loss(leadership, &sender);
         let reloads = self.reload.feed(sender.clone());
-        let feeders = start_feeders(bus, &sender, calls, state, advisor, &life);
+        let feeders = start_feeders(bus, &sender, calls, helpers, &life);
         let workers = crew::start(bus, lanes, &life);
         drop(sender);
         tell(&Stage::Ready(self.ready()));
@@ -259,12 +269,10 @@ fn start_feeders(
     bus: &Bus,
     sender: &mpsc::Sender<Happening>,
     calls: yardmaster_bus::ServiceRequests,
-    state: &StateDir,
-    advisor: Advisor,
+    helpers: Helpers,
     shutdown: &Shutdown,
 ) -> Vec<JoinHandle<()>> {
-    let logs = LogStore::new(state.logs());
-    let mut feeders = vec![service::start(bus, calls, sender.clone(), logs, advisor, shutdown.clone())];
+    let mut feeders = vec![service::start(bus, calls, sender.clone(), helpers, shutdown.clone())];
     feeders.extend(intake::start(bus, sender.clone(), shutdown.clone()));
     feeders
 }

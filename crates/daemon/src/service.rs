@@ -14,8 +14,10 @@ use yardmaster_queue::{Policy, Queue};
 use yardmaster_runner::LogStore;
 
 use crate::advisor::Advisor;
+use crate::candidates::Candidates;
 use crate::happening::Happening;
 use crate::questions::Question;
+use crate::runners::Runners;
 use crate::shutdown::Shutdown;
 
 /// What the service answers to.
@@ -32,6 +34,8 @@ pub(crate) const VERBS: &[&str] = &[
     "admin.unfreeze",
     "admin.pause",
     "admin.resume",
+    "runner.beat",
+    "runner.candidate",
 ];
 
 /// Answers that need a copy of the queue and are worked out side by side.
@@ -43,10 +47,17 @@ const LOG_PIECE: usize = 256 * 1_024;
 struct Desk {
     engine: mpsc::Sender<Happening>,
     client: Client,
-    logs: LogStore,
     /// Each of them copies the queue.
     explaining: Arc<Semaphore>,
-    advisor: Arc<Advisor>,
+    helpers: Arc<Helpers>,
+}
+
+/// Who answers what the engine is not asked.
+pub(crate) struct Helpers {
+    pub(crate) logs: LogStore,
+    pub(crate) advisor: Advisor,
+    pub(crate) runners: Runners,
+    pub(crate) candidates: Candidates,
 }
 
 /// Answers calls until `shutdown`.
@@ -54,12 +65,11 @@ pub(crate) fn start(
     bus: &Bus,
     calls: ServiceRequests,
     engine: mpsc::Sender<Happening>,
-    logs: LogStore,
-    advisor: Advisor,
+    helpers: Helpers,
     shutdown: Shutdown,
 ) -> JoinHandle<()> {
     let explaining = Arc::new(Semaphore::new(EXPLAINED_AT_ONCE));
-    let desk = Desk { engine, client: bus.client(), logs, explaining, advisor: Arc::new(advisor) };
+    let desk = Desk { engine, client: bus.client(), explaining, helpers: Arc::new(helpers) };
     tokio::spawn(receive(calls, desk, shutdown))
 }
 
@@ -72,6 +82,9 @@ async fn receive(mut calls: ServiceRequests, desk: Desk, shutdown: Shutdown) {
         let Some(call) = call else { return };
         let desk = desk.clone();
         tokio::spawn(async move {
+            if call.verb == "runner.candidate" {
+                return desk.helpers.candidates.answer(call).await;
+            }
             let answer = desk.answer(&call).await;
             call.respond(answer).await;
         });
@@ -105,6 +118,7 @@ impl Desk {
             "admin.unfreeze" => self.freeze(false, &call.payload).await,
             "admin.pause" => self.pause(true, &call.payload).await,
             "admin.resume" => self.pause(false, &call.payload).await,
+            "runner.beat" => value(self.helpers.runners.beat(body(&call.payload)?)?),
             "logs" => self.logs(body(&call.payload)?).await,
             other => Err(usage(format!("the service has no verb `{other}`: it has {}", VERBS.join(", ")))),
         }
@@ -163,7 +177,7 @@ impl Desk {
     }
 
     async fn piece(&self, run: RunId, offset: u64) -> Result<LogReply, ErrorBody> {
-        let (logs, id) = (self.logs.clone(), run.clone());
+        let (logs, id) = (self.helpers.logs.clone(), run.clone());
         let read = spawn_blocking(move || logs.read(&id, offset, LOG_PIECE)).await;
         match read {
             Ok(Ok(piece)) => Ok(LogReply {
@@ -189,8 +203,8 @@ impl Desk {
     ) -> Result<Value, ErrorBody> {
         let _one = self.explaining.acquire().await.map_err(|e| unexpected(e.to_string()))?;
         let (queue, policy) = *self.ask(Question::Copy).await?;
-        let advisor = Arc::clone(&self.advisor);
-        let worked = spawn_blocking(move || advice(&advisor, &queue, &policy)).await;
+        let helpers = Arc::clone(&self.helpers);
+        let worked = spawn_blocking(move || advice(&helpers.advisor, &queue, &policy)).await;
         value(worked.map_err(|e| unexpected(e.to_string()))??)
     }
 

@@ -364,9 +364,9 @@ impl Raw {
                 "`repo.remote` is missing: say where to land with --remote URL-OR-PATH, YARDMASTER__REPO__REMOTE, or `remote` under [repo]".to_owned(),
             );
         }
-        if !(1..=MOST_SLOTS).contains(&self.runner.slots) {
+        if self.runner.slots > MOST_SLOTS {
             problems.push(format!(
-                "`runner.slots` (--slots) is {}, but must be 1 to {MOST_SLOTS}",
+                "`runner.slots` (--slots) is {}, but must be 0 (only runners elsewhere) to {MOST_SLOTS}",
                 self.runner.slots
             ));
         }

@@ -96,6 +96,11 @@ impl StateDir {
         self.path.join("mirror.git")
     }
 
+    /// Packs on their way to runners elsewhere.
+    pub(crate) fn packs(&self) -> PathBuf {
+        self.path.join("packs")
+    }
+
     pub(crate) fn logs(&self) -> PathBuf {
         self.path.join("logs")
     }

@@ -1,11 +1,13 @@
 use std::ffi::OsStr;
+use std::fs::File;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::time::Duration;
 
 use crate::GitError;
 use crate::durable::SYNCED;
 use crate::environment::Environment;
-use crate::process::{self, Finished};
+use crate::process::{self, Finished, Input};
 
 /// How long a command may take that only works on our own disk.
 const LOCAL_TIMEOUT: Duration = Duration::from_secs(300);
@@ -87,19 +89,35 @@ impl Git {
         GitError::Command { command: words.collect::<Vec<_>>().join(" "), why: self.why(done) }
     }
 
+    /// A command that stays on our own disk, reads and writes files that are large, and must end well.
+    pub(crate) fn local_files(
+        &self,
+        args: &[&str],
+        stdin: Input,
+        stdout: Option<File>,
+    ) -> Result<(), GitError> {
+        let done =
+            process::run_with(self.command(args), stdin, stdout, LOCAL_TIMEOUT).map_err(GitError::NoGit)?;
+        if done.status.is_some_and(|s| s.success()) { Ok(()) } else { Err(self.failed(args, &done)) }
+    }
+
     fn start<S: AsRef<OsStr>>(
         &self,
         args: &[S],
         stdin: Option<Vec<u8>>,
         timeout: Duration,
     ) -> Result<Finished, GitError> {
+        process::run(self.command(args), stdin, timeout).map_err(GitError::NoGit)
+    }
+
+    fn command<S: AsRef<OsStr>>(&self, args: &[S]) -> Command {
         let mut command = self.environment.git();
         if self.synced {
             command.args(SYNCED.iter().flat_map(|setting| ["-c", setting]));
         }
         command.env("GIT_DIR", &self.dir).current_dir(&self.dir).args(args);
         command.envs(self.variables.iter().map(|(name, path)| (name, path)));
-        process::run(command, stdin, timeout).map_err(GitError::NoGit)
+        command
     }
 
     pub(crate) fn dir(&self) -> &Path {

@@ -29,6 +29,7 @@ mod mergetree;
 mod mirror;
 mod objects;
 mod options;
+mod pack;
 mod pin;
 mod process;
 mod stray;

@@ -1,3 +1,4 @@
+use std::fs::File;
 use std::io::{Read, Write};
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -25,18 +26,45 @@ pub(crate) struct Finished {
     pub(crate) cut: bool,
 }
 
+/// What a command reads.
+#[derive(Debug)]
+pub(crate) enum Input {
+    Nothing,
+    Bytes(Vec<u8>),
+    File(File),
+}
+
 /// Runs a command in a process group of its own, feeds it `stdin`, keeps a bounded part of what it
 /// says, and kills the whole group when `timeout` is over.
-pub(crate) fn run(
+pub(crate) fn run(command: Command, stdin: Option<Vec<u8>>, timeout: Duration) -> std::io::Result<Finished> {
+    run_with(command, stdin.map_or(Input::Nothing, Input::Bytes), None, timeout)
+}
+
+/// As [`run`]; with a file for standard output nothing of that is kept here.
+pub(crate) fn run_with(
     mut command: Command,
-    stdin: Option<Vec<u8>>,
+    stdin: Input,
+    stdout: Option<File>,
     timeout: Duration,
 ) -> std::io::Result<Finished> {
     let deadline = Instant::now() + timeout;
-    command.process_group(0).stdout(Stdio::piped()).stderr(Stdio::piped());
-    command.stdin(if stdin.is_some() { Stdio::piped() } else { Stdio::null() });
+    command.process_group(0).stdout(stdout.map_or_else(Stdio::piped, Stdio::from)).stderr(Stdio::piped());
+    let bytes = match stdin {
+        Input::Nothing => {
+            command.stdin(Stdio::null());
+            None
+        }
+        Input::Bytes(bytes) => {
+            command.stdin(Stdio::piped());
+            Some(bytes)
+        }
+        Input::File(file) => {
+            command.stdin(Stdio::from(file));
+            None
+        }
+    };
     let mut child = command.spawn()?;
-    if let (Some(input), Some(mut pipe)) = (stdin, child.stdin.take()) {
+    if let (Some(input), Some(mut pipe)) = (bytes, child.stdin.take()) {
         // A child that ends early closes the pipe: its exit status says more than our write error.
         thread::spawn(move || drop(pipe.write_all(&input)));
     }

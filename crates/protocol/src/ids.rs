@@ -120,6 +120,27 @@ string_id!(
 );
 
 string_id!(
+    /// A runner on whatever machine, unique among those of one queue.
+    RunnerName, "^[A-Za-z0-9_-]{1,64}$", |t| token("runner", t, 64)
+);
+
+string_id!(
+    /// What a runner has and a step of a gate may need, such as `os=linux` or `gpu`.
+    Label, "^[A-Za-z0-9][A-Za-z0-9_.=/-]{0,63}$",
+    |t| {
+        let fits = |c: char| c.is_ascii_alphanumeric() || "_.=/-".contains(c);
+        let begins = t.starts_with(|c: char| c.is_ascii_alphanumeric());
+        if !begins || t.len() > 64 || !t.chars().all(fits) {
+            return Err(BadId(format!(
+                "label `{}` must be 1 to 64 characters of A-Z a-z 0-9 _ . = / - and begin with a letter or digit",
+                shown(t)
+            )));
+        }
+        Ok(())
+    }
+);
+
+string_id!(
     /// The identity of a gate's definition: two gates with the same id ask for the same work.
     GateId, "^[A-Za-z0-9_-]{1,64}$", |t| token("gate", t, 64)
 );

@@ -19,6 +19,7 @@ mod refname;
 mod refusal;
 mod report;
 mod review;
+mod runner;
 mod schema;
 mod service;
 mod subject;
@@ -37,8 +38,8 @@ pub use fact::{Entry, Fact, Landing, PairConflict, Projected, TipConflict};
 pub use gate::{DEFAULT_STEP_TIMEOUT_MS, Gate, GateError, MAX_STEPS, PROJECT_FILE, Step};
 pub use globs::{Globs, MAX_GLOB_BYTES, MAX_GLOBS};
 pub use ids::{
-    AgentName, BadId, BranchName, CommitId, GateId, IntakeSeq, JournalPosition, ObjectId, RequestId,
-    Requirement, RunId, TreeId,
+    AgentName, BadId, BranchName, CommitId, GateId, IntakeSeq, JournalPosition, Label, ObjectId, RequestId,
+    Requirement, RunId, RunnerName, TreeId,
 };
 pub use incoming::{Announcement, Incoming, MAX_PAYLOAD_BYTES, Priority, Withdrawal};
 pub use job::{GateJob, RunOutcome, RunReport, StepResult};
@@ -53,6 +54,9 @@ pub use report::{
     Movement, Sighting,
 };
 pub use review::{Review, ReviewVerdict};
+pub use runner::{
+    CandidateRequest, CandidateStored, MAX_KNOWN, RUNNER_WIRE, RunnerBeat, RunnerOrders, RunnerView,
+};
 pub use schema::schemas;
 pub use service::{
     ErrorBody, ErrorReply, FreezeReply, FreezeRequest, LogReply, LogRequest, PauseReply, PauseRequest,
@@ -60,8 +64,9 @@ pub use service::{
     TipHealth, WithdrawReply, WithdrawRequest,
 };
 pub use subject::{
-    ADMIN_PREFIX, ADMIN_VERB, INTEGRATION_PREFIX, RELEASES_PREFIX, REVIEWS_PREFIX, SERVICE_NAME,
-    SERVICE_PREFIX, STREAM_INTEGRATION, STREAM_RELEASES, STREAM_REVIEWS, agent_copy_subject,
-    agent_of_subject, announce_subject, event_subject, review_subject, reviewer_of_subject, service_subject,
+    ADMIN_PREFIX, ADMIN_VERB, INTEGRATION_PREFIX, RELEASES_PREFIX, REVIEWS_PREFIX, RUNNER_PREFIX,
+    RUNNER_VERB, SERVICE_NAME, SERVICE_PREFIX, STREAM_INTEGRATION, STREAM_RELEASES, STREAM_REVIEWS,
+    agent_copy_subject, agent_of_subject, announce_subject, event_subject, review_subject,
+    reviewer_of_subject, service_subject,
 };
 pub use time::{Millis, parse_duration_ms, rfc3339};

@@ -2,10 +2,10 @@ use schemars::{JsonSchema, Schema, schema_for};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Announcement, BaseMoved, CheckReply, CheckRequest, ErrorReply, Event, ExplainRequest, Explanation,
-    FreezeReply, FreezeRequest, GateJob, Intent, LogReply, LogRequest, ParallelReply, ParallelRequest,
-    PauseReply, PauseRequest, QueueReply, RequestView, Review, RunReport, StatusReply, SubmitReply,
-    WithdrawReply, WithdrawRequest, Withdrawal,
+    Announcement, BaseMoved, CandidateRequest, CandidateStored, CheckReply, CheckRequest, ErrorReply, Event,
+    ExplainRequest, Explanation, FreezeReply, FreezeRequest, GateJob, Intent, LogReply, LogRequest,
+    ParallelReply, ParallelRequest, PauseReply, PauseRequest, QueueReply, RequestView, Review, RunReport,
+    RunnerBeat, RunnerOrders, StatusReply, SubmitReply, WithdrawReply, WithdrawRequest, Withdrawal,
 };
 
 /// The message that offers a branch. This is the shape to write; what is read is more forgiving
@@ -95,5 +95,9 @@ pub fn schemas() -> Vec<(&'static str, Schema)> {
         ("parallel_reply", schema_for!(ParallelReply)),
         ("gate_job", schema_for!(GateJob)),
         ("run_report", schema_for!(RunReport)),
+        ("runner_beat", schema_for!(RunnerBeat)),
+        ("runner_orders", schema_for!(RunnerOrders)),
+        ("candidate_request", schema_for!(CandidateRequest)),
+        ("candidate_stored", schema_for!(CandidateStored)),
     ]
 }

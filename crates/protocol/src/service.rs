@@ -1,7 +1,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{AgentName, Blocker, BranchName, CommitId, Priority, RequestId, Requirement, RunId};
+use crate::{AgentName, Blocker, BranchName, CommitId, Priority, RequestId, Requirement, RunId, RunnerView};
 
 /// How an answer of the service looks when it could not be given.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -249,6 +249,9 @@ pub struct QueueReply {
     pub ended: Vec<RequestRow>,
     /// What agents should do.
     pub pressure: Pressure,
+    /// Runners elsewhere, those that were lost lately among them.
+    #[serde(default)]
+    pub runners: Vec<RunnerView>,
 }
 
 /// Answer to `status`.
@@ -260,8 +263,14 @@ pub struct StatusReply {
     pub uptime_s: u64,
     /// Where it lands.
     pub remote: String,
-    /// How many runs fit at the same time.
+    /// How many runs fit at the same time inside the daemon.
     pub slots: u32,
+    /// How many fit at the same time in runners elsewhere that are there.
+    #[serde(default)]
+    pub runner_slots: u32,
+    /// Runners elsewhere, those that were lost lately among them.
+    #[serde(default)]
+    pub runners: Vec<RunnerView>,
     /// Every target.
     pub targets: Vec<TargetView>,
     /// Position of the journal.

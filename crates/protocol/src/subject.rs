@@ -18,6 +18,8 @@ pub const SERVICE_NAME: &str = "yardmaster";
 pub const SERVICE_PREFIX: &str = "yardmaster.v1";
 /// Before the verbs of operators.
 pub const ADMIN_PREFIX: &str = "yardmaster.admin.v1";
+/// Before the instance and the verbs of runners.
+pub const RUNNER_PREFIX: &str = "yardmaster.runner.v1";
 
 /// Where `agent` announces.
 pub fn announce_subject(agent: &AgentName) -> String {
@@ -60,6 +62,9 @@ pub fn event_subject(token: &str) -> String {
 pub fn agent_copy_subject(agent: &AgentName) -> String {
     format!("work.agents.{agent}")
 }
+
+/// Before the name of a verb of runners, where verbs of all kinds are listed.
+pub const RUNNER_VERB: &str = "runner.";
 
 /// Before the name of a verb of operators, where verbs of both kinds are listed.
 pub const ADMIN_VERB: &str = "admin.";

@@ -30,6 +30,7 @@ impl Queue {
             requests,
             ended: ended.into_iter().take(ENDED_ROWS).map(|(id, e)| ended_row(*id, e)).collect(),
             pressure: self.pressure(policy),
+            runners: Vec::new(),
         }
     }
 

@@ -102,7 +102,11 @@ async fn streams_with_fewer_copies_than_asked_for_are_told_and_left_alone() {
     let asking = Bus::connect(asking).await.expect("connects");
     let streams = asking.ensure_streams().await.expect("they will do");
     let told: Vec<_> = streams.thin.iter().map(|t| (t.stream.as_str(), t.replicas)).collect();
-    let buckets = ["OBJ_yardmaster-snapshots-default", "KV_yardmaster-lease-default"];
+    let buckets = [
+        "OBJ_yardmaster-snapshots-default",
+        "OBJ_yardmaster-candidates-default",
+        "KV_yardmaster-lease-default",
+    ];
     assert_eq!(told, [ALL.as_slice(), &buckets].concat().iter().map(|s| (*s, 1)).collect::<Vec<_>>());
     assert_eq!(streams.thin[0].mend, "nats stream edit INTEGRATION --replicas 3");
     let js = world.raw().await;

@@ -14,6 +14,7 @@ pub(crate) mod status;
 pub(crate) mod submit;
 pub(crate) mod wait;
 pub(crate) mod withdraw;
+pub(crate) mod work;
 
 use crate::args::Command;
 use crate::error::CliError;
@@ -26,11 +27,12 @@ const QUIET: &str = "off";
 
 /// Does what one command line says.
 pub(crate) async fn run(command: Command, out: Out) -> Result<Exit, CliError> {
-    if !matches!(command, Command::Serve(_)) {
+    if !matches!(command, Command::Serve(_) | Command::Work(_)) {
         yardmaster_daemon::start_logging(QUIET);
     }
     match command {
         Command::Serve(args) => Box::pin(serve::run(args)).await,
+        Command::Work(args) => Box::pin(work::run(args)).await,
         Command::Demo(args) => Box::pin(demo::run(args, out)).await,
         Command::Submit(args) => interruptible(Box::pin(submit::run(args, out))).await,
         Command::Wait(args) => interruptible(Box::pin(wait::run(args, out))).await,

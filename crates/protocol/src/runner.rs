@@ -1,0 +1,91 @@
+use std::collections::BTreeSet;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::{CommitId, Label, RunId, RunnerName};
+
+/// What daemon and runners say to each other. Both must be of the same number.
+pub const RUNNER_WIRE: u32 = 1;
+/// The most commits that a runner names as known.
+pub const MAX_KNOWN: usize = 64;
+
+/// What a runner says of itself, every few seconds and at every change.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct RunnerBeat {
+    /// [`RUNNER_WIRE`] of the runner.
+    pub wire: u32,
+    /// Its program's version, for people.
+    pub version: String,
+    /// Its name; two with the same name are told apart by `life`.
+    pub runner: RunnerName,
+    /// Another one after each start.
+    pub life: String,
+    /// What it has.
+    #[serde(default)]
+    pub labels: BTreeSet<Label>,
+    /// How many runs it takes at the same time.
+    pub slots: u32,
+    /// What it runs now.
+    #[serde(default)]
+    pub running: Vec<RunId>,
+    /// It takes nothing new, and ends when what it runs has ended.
+    #[serde(default)]
+    pub draining: bool,
+    /// Its last word.
+    #[serde(default)]
+    pub leaving: bool,
+}
+
+/// Answer to a beat.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct RunnerOrders {
+    /// [`RUNNER_WIRE`] of the daemon.
+    pub wire: u32,
+    /// The daemon's version, for people.
+    pub version: String,
+    /// Every set of labels that jobs have needed so far.
+    #[serde(default)]
+    pub needs: Vec<BTreeSet<Label>>,
+}
+
+/// A runner as the daemon knows it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct RunnerView {
+    /// Its name.
+    pub runner: RunnerName,
+    /// Its program's version.
+    pub version: String,
+    /// What it has.
+    pub labels: BTreeSet<Label>,
+    /// How many runs it takes at the same time.
+    pub slots: u32,
+    /// What it runs.
+    pub running: Vec<RunId>,
+    /// It takes nothing new.
+    pub draining: bool,
+    /// Milliseconds since its last word.
+    pub seen_ms: u64,
+    /// Too long ago: what it ran is given to others.
+    pub lost: bool,
+}
+
+/// Ask the daemon for the objects of a candidate.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct CandidateRequest {
+    /// The commit.
+    pub candidate: CommitId,
+    /// Commits that the runner has with everything beneath them, at most [`MAX_KNOWN`].
+    #[serde(default)]
+    pub known: Vec<CommitId>,
+}
+
+/// Answer to a [`CandidateRequest`] whose pack is too large for a message. A small one comes as the answer's
+/// payload itself.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct CandidateStored {
+    /// The object in the bucket of candidates; it is kept for some minutes.
+    pub object: String,
+    /// Its size.
+    pub bytes: u64,
+}
