@@ -70,6 +70,9 @@ pub(crate) enum Command {
     Healthcheck(healthcheck::Args),
     /// A completion script for a shell.
     Completions(completions::Args),
+    /// What the daemon starts to have source code read.
+    #[command(hide = true)]
+    ReadDefinitions,
 }
 
 #[cfg(test)]

@@ -36,6 +36,10 @@ fn main() -> ExitCode {
         Ok(cli) => cli,
         Err(error) => return misunderstood(&error),
     };
+    // Before there are threads: it limits itself, and may be killed at any time.
+    if matches!(cli.command, args::Command::ReadDefinitions) {
+        return yardmaster_daemon::read_definitions();
+    }
     if cli.no_color {
         anstream::ColorChoice::Never.write_global();
     }

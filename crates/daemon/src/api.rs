@@ -1,9 +1,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
-use yardmaster_git::{GitError, Mirror};
+use yardmaster_git::{FileContents, GitError, Mirror};
 use yardmaster_protocol::{CommitId, DefinitionMeeting, MeetingKind, RequestId};
-use yardmaster_symbols::{ApiChange, Clash, FileChange, Kind, Language, Side, change_within, meet};
+use yardmaster_symbols::{ApiChange, Clash, FileChange, Kind, Language, ReadError, Reader, Side, meet};
 
 /// For reading source code during one comparison; whoever does not get a turn gets one at the next.
 const BUDGET: Duration = Duration::from_secs(1);
@@ -23,13 +23,11 @@ const MAX_TEXT: usize = 300;
 pub(crate) struct Apis(BTreeMap<RequestId, (CommitId, ApiChange)>);
 
 impl Apis {
-    /// Reads those of `heads` that are new, within its budget, and says where they meet others. `tip` is where
-    /// they are to land.
+    /// Has those of `heads` read that are new, within its budget, and says where they meet others.
     pub(crate) fn meetings(
         &mut self,
-        mirror: &Mirror,
-        tip: CommitId,
         heads: &[(RequestId, CommitId)],
+        mut read: impl FnMut(CommitId, Duration) -> Result<Read, GitError>,
     ) -> Result<Vec<DefinitionMeeting>, GitError> {
         let wanted: BTreeMap<RequestId, CommitId> = heads.iter().copied().collect();
         self.0.retain(|request, (head, _)| wanted.get(request) == Some(head));
@@ -43,8 +41,12 @@ impl Apis {
             if self.0.contains_key(&request) {
                 continue;
             }
-            let api = read(mirror, tip, head, left.min(BUDGET_OF_ONE))?;
-            self.0.insert(request, (head, api));
+            match read(head, left.min(BUDGET_OF_ONE))? {
+                Read::All(api) => drop(self.0.insert(request, (head, api))),
+                // It is not tried again; the turn of the others comes with the next comparison.
+                Read::Nothing => drop(self.0.insert(request, (head, ApiChange::default()))),
+                Read::NoReader => break,
+            }
             fresh.insert(request);
         }
         Ok(self.among(&fresh))
@@ -73,12 +75,44 @@ impl Apis {
     }
 }
 
-fn read(mirror: &Mirror, tip: CommitId, head: CommitId, limit: Duration) -> Result<ApiChange, GitError> {
-    let Some(base) = mirror.fork_point(tip, head)? else { return Ok(ApiChange::default()) };
+/// What came of reading one change.
+pub(crate) enum Read {
+    All(ApiChange),
+    /// It cannot be read: a parser broke on it, or did not come back.
+    Nothing,
+    /// There is nobody to read it.
+    NoReader,
+}
+
+/// Reads what `head` does, seen from where it left the history of `tip`.
+pub(crate) fn read(
+    mirror: &Mirror,
+    reader: &mut Reader,
+    tip: CommitId,
+    head: CommitId,
+    limit: Duration,
+) -> Result<Read, GitError> {
+    let Some(base) = mirror.fork_point(tip, head)? else { return Ok(Read::Nothing) };
     let contents = mirror.changed_files(base, head, |path| Language::of(path).is_some())?;
-    let files = contents.files.iter();
-    let files = files.map(|f| FileChange { path: &f.path, old: f.old.as_deref(), new: f.new.as_deref() });
-    Ok(change_within(files, limit))
+    let files: Vec<FileChange<'_>> = contents.files.iter().map(as_change).collect();
+    if files.is_empty() {
+        return Ok(Read::Nothing);
+    }
+    Ok(match reader.change(&files, limit) {
+        Ok(api) => Read::All(api),
+        Err(why @ ReadError::NotStarted(_)) => {
+            tracing::warn!(%why, "definitions that waiting branches alter are not compared");
+            Read::NoReader
+        }
+        Err(why) => {
+            tracing::warn!(%why, head = %head, "definitions that a branch alters are left out");
+            Read::Nothing
+        }
+    })
+}
+
+fn as_change(file: &FileContents) -> FileChange<'_> {
+    FileChange { path: &file.path, old: file.old.as_deref(), new: file.new.as_deref() }
 }
 
 fn meeting(first: RequestId, second: RequestId, clash: Clash) -> DefinitionMeeting {
@@ -103,71 +137,59 @@ fn is_short(meeting: &DefinitionMeeting) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use std::path::Path;
-    use std::process::Command;
-
-    use yardmaster_git::GitOptions;
-    use yardmaster_protocol::BranchName;
+    use yardmaster_symbols::change;
 
     use super::*;
 
-    fn git(dir: &Path, args: &[&str]) -> String {
-        let mut command = Command::new("git");
-        for (name, value) in [
-            ("GIT_CONFIG_GLOBAL", "/dev/null"),
-            ("GIT_AUTHOR_NAME", "a"),
-            ("GIT_AUTHOR_EMAIL", "a@example.invalid"),
-            ("GIT_COMMITTER_NAME", "a"),
-            ("GIT_COMMITTER_EMAIL", "a@example.invalid"),
-        ] {
-            command.env(name, value);
+    const RENAMES: u8 = 1;
+    const USES: u8 = 2;
+    const OTHER: u8 = 3;
+    const POISON: u8 = 4;
+
+    fn head(n: u8) -> CommitId {
+        format!("{n:040x}").parse().expect("a commit")
+    }
+
+    fn source(head_of: CommitId, reads: &mut Vec<CommitId>) -> Read {
+        reads.push(head_of);
+        let file = |path, old: &'static str, new: &'static str| {
+            let (old, new) = (Some(old.as_bytes()), Some(new.as_bytes()));
+            Read::All(change([FileChange { path, old, new }]))
+        };
+        match head_of {
+            h if h == head(RENAMES) => file("a.rs", "pub fn open() {}", "pub fn start() {}"),
+            h if h == head(USES) => file("b.rs", "fn f() {}", "fn f() { open() }"),
+            h if h == head(POISON) => Read::Nothing,
+            _ => file("c.rs", "", "fn g() {}"),
         }
-        let done = command.arg("-C").arg(dir).args(args).output().expect("git runs");
-        assert!(done.status.success(), "{args:?}: {}", String::from_utf8_lossy(&done.stderr));
-        String::from_utf8_lossy(&done.stdout).trim().to_owned()
     }
 
-    fn branch(dir: &Path, name: &str, path: &str, text: &str) -> CommitId {
-        git(dir, &["checkout", "-q", "-B", name, "main"]);
-        commit(dir, path, text)
-    }
-
-    fn commit(dir: &Path, path: &str, text: &str) -> CommitId {
-        std::fs::write(dir.join(path), text).expect("a file");
-        git(dir, &["add", "-A"]);
-        git(dir, &["commit", "-q", "-m", path]);
-        git(dir, &["rev-parse", "HEAD"]).parse().expect("a commit")
+    fn told(apis: &mut Apis, heads: &[(u64, u8)], reads: &mut Vec<CommitId>) -> Vec<String> {
+        let heads: Vec<_> = heads.iter().map(|(id, n)| (RequestId(*id), head(*n))).collect();
+        let met = apis.meetings(&heads, |head, _| Ok(source(head, reads))).expect("meetings");
+        met.iter().map(ToString::to_string).collect()
     }
 
     #[test]
     fn a_rename_and_a_new_use_are_told_once() {
-        let dir = tempfile::tempdir().expect("a directory");
-        let work = dir.path().join("work");
-        std::fs::create_dir(&work).expect("a directory");
-        git(&work, &["init", "-q", "-b", "main"]);
-        commit(&work, "b.rs", "fn f() {}\n");
-        commit(&work, "a.rs", "pub fn open() {}\n");
-        let renames = branch(&work, "renames", "a.rs", "pub fn start() {}\n");
-        let uses = branch(&work, "uses", "b.rs", "fn f() { open() }\n");
-        let other = branch(&work, "other", "c.rs", "fn g() {}\n");
-        git(&work, &["checkout", "-q", "main"]);
-        let tip = commit(&work, "README", "later\n");
-        let mirror =
-            Mirror::open(&dir.path().join("mirror"), &work.display().to_string(), GitOptions::default())
-                .expect("a mirror");
-        for name in ["main", "renames", "uses", "other"] {
-            mirror.look(&BranchName::new(name).expect("a name"), None, &[]).expect("a sighting");
-        }
-        let heads = [(RequestId(1), uses), (RequestId(2), other), (RequestId(3), renames)];
-        let mut apis = Apis::default();
-        let met = apis.meetings(&mirror, tip, &heads).expect("meetings");
-        let told: Vec<String> = met.iter().map(ToString::to_string).collect();
-        assert_eq!(told, ["r3 removes `open` from a.rs, and r1 newly uses it in b.rs"]);
-        assert_eq!(apis.meetings(&mirror, tip, &heads).expect("meetings"), []);
+        let (mut apis, mut reads) = (Apis::default(), Vec::new());
+        let all = [(1, USES), (2, OTHER), (3, RENAMES)];
+        let sentence = "r3 removes `open` from a.rs, and r1 newly uses it in b.rs";
+        assert_eq!(told(&mut apis, &all, &mut reads), [sentence]);
+        assert_eq!(told(&mut apis, &all, &mut reads), [""; 0]);
+        assert_eq!(reads.len(), 3, "each is read once");
 
         // Who comes again with another head is read again; who has gone is not met.
-        assert_eq!(apis.meetings(&mirror, tip, &heads[..2]).expect("meetings"), []);
-        let heads = [(RequestId(1), uses), (RequestId(4), renames)];
-        assert_eq!(apis.meetings(&mirror, tip, &heads).expect("meetings").len(), 1);
+        assert_eq!(told(&mut apis, &all[..2], &mut reads), [""; 0]);
+        assert_eq!(told(&mut apis, &[(1, USES), (4, RENAMES)], &mut reads).len(), 1);
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_not_tried_again_and_keeps_nobody_from_being_read() {
+        let (mut apis, mut reads) = (Apis::default(), Vec::new());
+        let all = [(1, POISON), (2, USES), (3, RENAMES)];
+        assert_eq!(told(&mut apis, &all, &mut reads).len(), 1);
+        assert_eq!(told(&mut apis, &all, &mut reads), [""; 0]);
+        assert_eq!(reads.len(), 3);
     }
 }

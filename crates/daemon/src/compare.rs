@@ -4,8 +4,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use yardmaster_git::{GitError, Matrix, Mirror, Verdict};
 use yardmaster_protocol::{BranchName, CommitId, DefinitionMeeting, PairConflict, RequestId, TipConflict};
 
-use crate::api::Apis;
+use crate::api::{self, Apis};
 use crate::caught::caught;
+use crate::read_definitions::{SharedReader, shared_reader};
 
 /// Pairs that are told at once at the most: a fact has to fit into a record.
 const PAIRS_TOLD: usize = 1_000;
@@ -19,7 +20,7 @@ const PATHS_TOLD: usize = 5;
 pub(crate) struct Matrices {
     known: BTreeMap<BranchName, Shared>,
     /// Definitions are compared, too.
-    reads_definitions: bool,
+    reader: Option<SharedReader>,
 }
 
 type Shared = Arc<Known>;
@@ -30,7 +31,7 @@ pub(crate) struct Known {
     /// None: nothing was compared yet, or it went wrong, and it is made anew.
     matrix: Mutex<Option<Matrix>>,
     apis: Mutex<Apis>,
-    reads_definitions: bool,
+    reader: Option<SharedReader>,
 }
 
 /// What is to be compared.
@@ -54,13 +55,13 @@ pub(crate) struct Comparison {
 
 impl Matrices {
     pub(crate) fn new(reads_definitions: bool) -> Matrices {
-        Matrices { known: BTreeMap::new(), reads_definitions }
+        Matrices { known: BTreeMap::new(), reader: reads_definitions.then(shared_reader) }
     }
 
     /// That of one target.
     pub(crate) fn of(&mut self, target: &BranchName) -> Shared {
-        let reads_definitions = self.reads_definitions;
-        let new = || Arc::new(Known { reads_definitions, ..Known::default() });
+        let reader = &self.reader;
+        let new = || Arc::new(Known { reader: reader.clone(), ..Known::default() });
         Arc::clone(self.known.entry(target.clone()).or_insert_with(new))
     }
 }
@@ -68,8 +69,8 @@ impl Matrices {
 /// Brings the matrix up to date and says what is new. After trouble it is made anew the next time; a head
 /// that makes us panic is compared with nothing then, and shows itself when it is assembled.
 pub(crate) fn compare(mirror: &Mirror, known: &Known, question: Question) -> Result<Comparison, GitError> {
-    let definitions =
-        if known.reads_definitions { definitions(mirror, known, &question) } else { Vec::new() };
+    let reader = known.reader.as_ref();
+    let definitions = reader.map(|r| definitions(mirror, known, r, &question)).unwrap_or_default();
     let mut slot = known.matrix.lock().unwrap_or_else(PoisonError::into_inner);
     let matrix = slot.take();
     match caught(|| brought_up_to_date(mirror, matrix, &question)) {
@@ -88,9 +89,16 @@ pub(crate) fn compare(mirror: &Mirror, known: &Known, question: Question) -> Res
 }
 
 /// Advice: what goes wrong with it keeps nothing from its way.
-fn definitions(mirror: &Mirror, known: &Known, question: &Question) -> Vec<DefinitionMeeting> {
+fn definitions(
+    mirror: &Mirror,
+    known: &Known,
+    reader: &SharedReader,
+    question: &Question,
+) -> Vec<DefinitionMeeting> {
     let mut apis = known.apis.lock().unwrap_or_else(PoisonError::into_inner);
-    match caught(|| apis.meetings(mirror, question.tip, &question.heads)) {
+    let mut reader = reader.lock().unwrap_or_else(PoisonError::into_inner);
+    let read = |head, limit| api::read(mirror, &mut reader, question.tip, head, limit);
+    match caught(|| apis.meetings(&question.heads, read)) {
         Ok(Ok(met)) => met,
         Ok(Err(why)) => {
             tracing::warn!(%why, "definitions that waiting branches alter were not compared");

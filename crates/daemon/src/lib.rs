@@ -17,6 +17,7 @@ mod in_hand;
 mod intake;
 mod outbox;
 mod questions;
+mod read_definitions;
 mod record;
 mod rehearse;
 mod reload;
@@ -32,6 +33,7 @@ mod telemetry;
 mod work;
 
 pub use error::ServeError;
+pub use read_definitions::read_definitions;
 pub use rehearse::{Met, Outcome, Rehearsal, Rehearse, RehearseError, Rehearsed, rehearse};
 pub use reload::Reload;
 pub use serve::{Ready, Stage, serve};

@@ -3,20 +3,30 @@
 //!
 //! Names are not resolved: a use is a name in a place where it can mean such a definition. What is told
 //! is advice, wrong at times in both directions; `docs/conflicts.md` says how often.
+//!
+//! Parsers are C code that reads what strangers wrote: who serves others has [`Reader`] run them in a process that
+//! can be killed.
 
 mod change;
+mod child;
 mod class;
+mod error;
+mod frame;
 mod language;
 mod meet;
 mod naming;
 mod outline;
+mod reader;
 mod roles;
 mod rules;
 
 pub use change::{Altered, ApiChange, FileChange, How, Use, UsingFile, change, change_within};
+pub use child::serve_child;
 pub use class::{Class, Reach, Roles};
+pub use error::ReadError;
 pub use language::Language;
 pub use meet::{Clash, Kind, Side, meet};
+pub use reader::Reader;
 
 /// Larger files are skipped, in bytes.
 pub const MAX_FILE_BYTES: usize = 512 * 1024;

@@ -50,5 +50,7 @@ pub(crate) async fn run(command: Command, out: Out) -> Result<Exit, CliError> {
         Command::Logs(args) => interruptible(Box::pin(logs::run(args, out))).await,
         Command::Healthcheck(args) => interruptible(Box::pin(healthcheck::run(args, out))).await,
         Command::Completions(args) => completions::run(&args, out),
+        // Answered before there were threads.
+        Command::ReadDefinitions => Ok(Exit::DONE),
     }
 }
