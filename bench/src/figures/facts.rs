@@ -189,6 +189,7 @@ impl Life {
                         started,
                         ms: 900,
                         steps: Vec::new(),
+                        skipped: Vec::new(),
                     };
                     self.step(Input::RunEnded(report));
                 }

@@ -115,6 +115,8 @@ async fn jobs(bus: &Bus) -> Outcome {
             base: CommitId(ObjectId([3; 20])),
             attempt: 1,
             gate: Gate::command("true"),
+            since: None,
+            learned_ms: Default::default(),
         };
         let started = Instant::now();
         let (published, taken) = tokio::join!(bus.publish_job(&job, "bench"), source.next());

@@ -197,6 +197,7 @@ impl JobSource {
             started: Millis(0),
             ms: 0,
             steps: Vec::new(),
+            skipped: Vec::new(),
         };
         reports::publish(&self.inner, &report).await?;
         answer(message, Bytes::from_static(b"+ACK")).await

@@ -49,7 +49,9 @@ pub(crate) fn tell(fact: &Fact) {
         Fact::Testing { request, run, behind, attempt, .. } => of_request(*request, || {
             tracing::info!(%run, behind = behind.len(), attempt, "testing");
         }),
-        Fact::RunEnded { run, outcome, ms } => tracing::info!(%run, verdict = word(outcome), ms, "run ended"),
+        Fact::RunEnded { run, outcome, ms, .. } => {
+            tracing::info!(%run, verdict = word(outcome), ms, "run ended")
+        }
         Fact::RunDropped { run } => tracing::info!(%run, "run called off"),
         Fact::LandingStarted { target, landing } => {
             tracing::info!(%target, to = %landing.to, requests = landing.requests.len(), "pushing");

@@ -3,7 +3,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     AgentName, Announcement, Assembly, Blocker, BranchName, ChangeSize, CommitId, DefinitionMeeting, Event,
     Failure, Gate, GateEvidence, IntakeSeq, Intent, Millis, Movement, Pressure, Priority, Project, Refusal,
-    RequestId, Review, RunId, RunOutcome, TreeId,
+    RequestId, Review, RunId, RunOutcome, StepResult, TreeId,
 };
 
 /// What one input meant: facts that happened at one moment.
@@ -239,6 +239,9 @@ pub enum Fact {
         outcome: RunOutcome,
         /// How long it took, in milliseconds.
         ms: u64,
+        /// The steps that it started.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        steps: Vec<StepResult>,
     },
     /// A push is about to be tried.
     LandingStarted {

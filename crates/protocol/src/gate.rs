@@ -4,7 +4,12 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use crate::{GateId, parse_duration_ms};
+use crate::GateId;
+
+mod text;
+
+pub use text::GateError;
+pub(crate) use text::GateText;
 
 /// The file at the tip of the target that defines the gate and the other rules of the project.
 pub const PROJECT_FILE: &str = ".yardmaster.toml";
@@ -13,11 +18,15 @@ pub const DEFAULT_STEP_TIMEOUT_MS: u64 = 30 * 60 * 1_000;
 /// The most steps that a gate may have.
 pub const MAX_STEPS: usize = 64;
 
-/// What must be green before a candidate lands: steps, one after the other.
+/// What must be green before a candidate lands.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Gate {
-    /// In order; the first red one ends the run. None: everything is green.
+    /// One after the other, unless they say otherwise; the first red one ends the run. None: everything
+    /// is green.
     pub steps: Vec<Step>,
+    /// What else verdicts depend on, such as a toolchain or an image: where it changes, nothing is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub environment: Option<String>,
 }
 
 /// One command of a gate.
@@ -32,28 +41,88 @@ pub struct Step {
     /// Set for this step on top of the scrubbed environment.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub env: BTreeMap<String, String>,
+    /// What a runner must have to run it, such as `gpu` or `os=linux`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub labels: Vec<String>,
+    /// It runs only where one of these paths differs from a tip that is known to be green; read as
+    /// [`PathFilter`](crate::PathFilter). None: always.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub when: Vec<String>,
+    /// Steps of one stage run at the same time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stage: Option<String>,
+    /// The steps or stages that must be green before it starts. Missing: all that stand before it, but those of
+    /// its own stage.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub after: Option<Vec<String>>,
+    /// Processors that it takes of the host's, while it runs; 0: it is not counted.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub cpu: u32,
+    /// Memory that it takes of the host's, while it runs, in bytes; 0: it is not counted.
+    #[serde(default, skip_serializing_if = "is_none")]
+    pub mem_bytes: u64,
+    /// Only one step on a host holds a lock of such a name at a time.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub locks: Vec<String>,
+    /// How often a red run of it may be repeated before it counts.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub retry: u32,
+    /// Nobody has declared `timeout_ms`, so a shorter one may be learned from runs. No part of the gate's
+    /// identity.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub learns_timeout: bool,
+}
+
+fn is_zero(count: &u32) -> bool {
+    *count == 0
+}
+
+fn is_none(bytes: &u64) -> bool {
+    *bytes == 0
+}
+
+impl Step {
+    /// A step that only says what to run.
+    pub fn command(name: &str, run: &str) -> Step {
+        Step {
+            name: name.to_owned(),
+            run: run.to_owned(),
+            timeout_ms: DEFAULT_STEP_TIMEOUT_MS,
+            env: BTreeMap::new(),
+            labels: Vec::new(),
+            when: Vec::new(),
+            stage: None,
+            after: None,
+            cpu: 0,
+            mem_bytes: 0,
+            locks: Vec::new(),
+            retry: 0,
+            learns_timeout: false,
+        }
+    }
 }
 
 impl Gate {
     /// A gate of one command.
     pub fn command(run: &str) -> Gate {
-        Gate {
-            steps: vec![Step {
-                name: "gate".to_owned(),
-                run: run.to_owned(),
-                timeout_ms: DEFAULT_STEP_TIMEOUT_MS,
-                env: BTreeMap::new(),
-            }],
-        }
+        Gate { steps: vec![Step::command("gate", run)], environment: None }
     }
 
-    /// The identity of the definition; verdicts are kept by it.
+    /// The identity of the definition; verdicts are kept by it. Made of what is set only, so that a gate keeps
+    /// its identity when a version of ours has more to set.
     pub fn id(&self) -> GateId {
         let text = if self.steps.is_empty() {
             "none".to_owned()
         } else {
-            let definition = serde_json::to_vec(&self.steps).unwrap_or_default();
-            Sha256::digest(definition).iter().take(6).map(|b| format!("{b:02x}")).collect()
+            let mut steps = self.steps.clone();
+            steps.iter_mut().for_each(|step| step.learns_timeout = false);
+            let mut hash = Sha256::new();
+            hash.update(serde_json::to_vec(&steps).unwrap_or_default());
+            if let Some(environment) = &self.environment {
+                hash.update(b"\n");
+                hash.update(environment);
+            }
+            hash.finalize().iter().take(6).map(|b| format!("{b:02x}")).collect()
         };
         GateId::new(text).unwrap_or_else(|_| unreachable!("hex digits are a token"))
     }
@@ -62,90 +131,38 @@ impl Gate {
     pub fn timeout_ms(&self) -> u64 {
         self.steps.iter().map(|s| s.timeout_ms).fold(0, u64::saturating_add)
     }
-}
 
-/// Why a project file cannot be used; names the key and says what to write.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{PROJECT_FILE}: {0}")]
-pub struct GateError(pub String);
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct GateText {
-    timeout: Option<String>,
-    #[serde(default)]
-    steps: Vec<StepText>,
-    run: Option<String>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct StepText {
-    name: Option<String>,
-    run: String,
-    timeout: Option<String>,
-    #[serde(default)]
-    env: BTreeMap<String, String>,
-}
-
-impl GateText {
-    pub(crate) fn gate(self) -> Result<Gate, GateError> {
-        let default_ms = timeout("gate.timeout", self.timeout.as_deref(), DEFAULT_STEP_TIMEOUT_MS)?;
-        let mut steps = self.steps;
-        if let Some(run) = self.run {
-            if !steps.is_empty() {
-                return Err(GateError("give either `gate.run` or `[[gate.steps]]`, not both".into()));
+    /// For each step the places of those that must be green before it starts, all of them before its own
+    /// place. What a step names and nobody has stands for all that are before it.
+    pub fn waits(&self) -> Vec<Vec<usize>> {
+        let step = |(place, step): (usize, &Step)| -> Vec<usize> {
+            let before = &self.steps[..place];
+            let Some(names) = &step.after else {
+                let other = |s: &Step| step.stage.is_none() || s.stage != step.stage;
+                return (0..place).filter(|i| other(&before[*i])).collect();
+            };
+            let called = |s: &Step, name: &String| s.name == *name || s.stage.as_ref() == Some(name);
+            if names.iter().any(|name| !before.iter().any(|s| called(s, name))) {
+                return (0..place).collect();
             }
-            steps.push(StepText { name: None, run, timeout: None, env: BTreeMap::new() });
-        }
-        if steps.is_empty() {
-            return Err(GateError(
-                "`[gate]` has no step: add `run = \"make test\"`, or `[[gate.steps]]` with `run`".into(),
-            ));
-        }
-        if steps.len() > MAX_STEPS {
-            return Err(GateError(format!("{} steps are too many; at most {MAX_STEPS}", steps.len())));
-        }
-        let step = |(i, text): (usize, StepText)| text.step(i, default_ms);
-        Ok(Gate { steps: steps.into_iter().enumerate().map(step).collect::<Result<_, _>>()? })
-    }
-}
-
-impl StepText {
-    fn step(self, index: usize, default_ms: u64) -> Result<Step, GateError> {
-        let key = |field: &str| format!("gate.steps[{index}].{field}");
-        if self.run.trim().is_empty() {
-            return Err(GateError(format!("`{}` is empty", key("run"))));
-        }
-        let fits = |name: &str| {
-            !name.is_empty()
-                && !name.starts_with(|c: char| c.is_ascii_digit())
-                && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
+            (0..place).filter(|i| names.iter().any(|name| called(&before[*i], name))).collect()
         };
-        if let Some(name) = self.env.keys().find(|name| !fits(name)) {
-            return Err(GateError(format!(
-                "`{}` names `{name}`, which is no environment variable",
-                key("env")
-            )));
-        }
-        if self.env.values().any(|value| value.contains('\0')) {
-            return Err(GateError(format!("`{}` has a value with a NUL in it", key("env"))));
-        }
-        Ok(Step {
-            name: self.name.unwrap_or_else(|| format!("step-{}", index + 1)),
-            run: self.run,
-            timeout_ms: timeout(&key("timeout"), self.timeout.as_deref(), default_ms)?,
-            env: self.env,
-        })
+        self.steps.iter().enumerate().map(step).collect()
     }
-}
 
-fn timeout(key: &str, text: Option<&str>, default_ms: u64) -> Result<u64, GateError> {
-    match text.map(parse_duration_ms) {
-        None => Ok(default_ms),
-        Some(Ok(0)) => Err(GateError(format!("`{key}` is zero"))),
-        Some(Ok(ms)) => Ok(ms),
-        Some(Err(why)) => Err(GateError(format!("`{key}`: {why}"))),
+    /// Whether the step called `first` is green whenever the one called `then` has started.
+    pub fn is_before(&self, first: &str, then: &str) -> bool {
+        let place = |name: &str| self.steps.iter().position(|s| s.name == name);
+        let (Some(first), Some(then)) = (place(first), place(then)) else { return false };
+        let waits = self.waits();
+        let mut needed = vec![false; self.steps.len()];
+        needed[then] = true;
+        for at in (0..=then).rev().filter(|at| *at > first) {
+            if needed[at] {
+                waits[at].iter().for_each(|w| needed[*w] = true);
+            }
+        }
+        first < then && needed[first]
     }
 }
 
@@ -190,6 +207,88 @@ mod tests {
             "[gate]\nrun = \"x\"\ntimeout = \"soon\"",
             "[gate]\nrun = \"x\"\ntypo = 1",
             "[[gate.steps]]\nrun = \"x\"\nenv = { \"A B\" = \"1\" }",
+        ];
+        let printed: Vec<String> =
+            texts.iter().map(|t| Project::parse(t).expect_err(t).to_string()).collect();
+        insta::assert_snapshot!(printed.join("\n---\n"));
+    }
+
+    /// Verdicts are kept by it in journals that are there already.
+    #[test]
+    fn a_gate_keeps_its_identity_and_what_is_set_counts() {
+        assert_eq!(Gate::command("make test").id().as_str(), "0f676cc00666");
+        let parse = |text: &str| Project::parse(text).expect(text).gate.expect("has a gate");
+        let plain = parse("[[gate.steps]]\nname = \"gate\"\nrun = \"make test\"");
+        assert!(plain.steps[0].learns_timeout, "nobody has declared a timeout");
+        assert_eq!(plain.id(), Gate::command("make test").id());
+        for more in [
+            "[gate]\nenvironment = \"rust-1.90\"",
+            "when = [\"api/**\"]",
+            "stage = \"fast\"",
+            "after = []",
+            "cpu = 2",
+            "mem = \"2GiB\"",
+            "locks = [\"database\"]",
+            "labels = [\"os=linux\"]",
+            "retry = 1",
+        ] {
+            let step = "[[gate.steps]]\nname = \"gate\"\nrun = \"make test\"\n";
+            let text =
+                if more.starts_with('[') { format!("{more}\n{step}") } else { format!("{step}{more}") };
+            let gate = parse(&text);
+            assert_ne!(gate.id(), plain.id(), "{more}");
+            let json = serde_json::to_string(&gate).expect("json");
+            assert_eq!(serde_json::from_str::<Gate>(&json).expect(&json), gate);
+        }
+    }
+
+    fn ordered(steps: &[(&str, &str, Option<&[&str]>)]) -> Gate {
+        let step = |(name, stage, after): &(&str, &str, Option<&[&str]>)| Step {
+            stage: (!stage.is_empty()).then(|| (*stage).to_owned()),
+            after: after.map(|names| names.iter().map(|n| (*n).to_owned()).collect()),
+            ..Step::command(name, "true")
+        };
+        Gate { steps: steps.iter().map(step).collect(), environment: None }
+    }
+
+    #[test]
+    fn steps_follow_each_other_unless_they_say_otherwise() {
+        let plain = ordered(&[("a", "", None), ("b", "", None), ("c", "", None)]);
+        assert_eq!(plain.waits(), [vec![], vec![0], vec![0, 1]]);
+        let staged =
+            ordered(&[("a", "fast", None), ("b", "fast", None), ("c", "", None), ("d", "fast", None)]);
+        assert_eq!(staged.waits(), [vec![], vec![], vec![0, 1], vec![2]]);
+        let named = ordered(&[
+            ("a", "", None),
+            ("b", "", Some(&[])),
+            ("c", "x", Some(&["a"])),
+            ("d", "x", Some(&["a", "b"])),
+            ("e", "", Some(&["x"])),
+            ("f", "", Some(&["nobody"])),
+        ]);
+        assert_eq!(named.waits(), [vec![], vec![], vec![0], vec![0, 1], vec![2, 3], vec![0, 1, 2, 3, 4]]);
+        assert!(named.is_before("a", "e") && named.is_before("b", "e") && named.is_before("a", "c"));
+        assert!(!named.is_before("b", "c") && !named.is_before("c", "d") && !named.is_before("e", "a"));
+        assert!(!named.is_before("a", "a") && !named.is_before("nobody", "a"));
+        assert!(plain.is_before("a", "c") && !plain.is_before("c", "a"));
+    }
+
+    #[test]
+    fn mistakes_of_order_and_resources_are_named() {
+        let step = |more: &str| format!("[[gate.steps]]\nname = \"a\"\nrun = \"x\"\n{more}\n");
+        let texts = [
+            step("after = [\"b\"]"),
+            step("after = [\"a\"]"),
+            format!("{}{}{}", step(""), step(""), "[[gate.steps]]\nrun = \"x\"\nafter = [\"a\"]"),
+            step("stage = \"a b\""),
+            step("when = []"),
+            step("when = [\"!\"]"),
+            step("cpu = 0"),
+            step("mem = \"lots\""),
+            step("locks = [\"\"]"),
+            step("labels = [\"a,b\"]"),
+            step("retry = 100"),
+            format!("[gate]\nenvironment = \"\"\n{}", step("")),
         ];
         let printed: Vec<String> =
             texts.iter().map(|t| Project::parse(t).expect_err(t).to_string()).collect();

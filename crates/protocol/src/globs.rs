@@ -36,6 +36,32 @@ impl Globs {
     }
 }
 
+/// Which paths concern something: those that fit one of the globs and none of those with a `!` in front. With
+/// a `!` in front of all of them: every path but those.
+#[derive(Debug, Clone, Default)]
+pub struct PathFilter {
+    only: Option<Globs>,
+    not: Globs,
+}
+
+impl PathFilter {
+    /// Reads globs, some of them with `!` in front.
+    ///
+    /// # Errors
+    /// Which glob cannot be used, and why.
+    pub fn new(globs: &[String]) -> Result<PathFilter, String> {
+        let not: Vec<String> = globs.iter().filter_map(|g| Some(g.strip_prefix('!')?.to_owned())).collect();
+        let only: Vec<&String> = globs.iter().filter(|g| !g.starts_with('!')).collect();
+        let only = if only.is_empty() { None } else { Some(Globs::new(only)?) };
+        Ok(PathFilter { only, not: Globs::new(&not)? })
+    }
+
+    /// Whether `path` is one of them.
+    pub fn matches(&self, path: &str) -> bool {
+        self.only.as_ref().is_none_or(|globs| globs.matches(path)) && !self.not.matches(path)
+    }
+}
+
 fn shown(glob: &str) -> String {
     glob.chars().take(80).map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
 }
@@ -91,6 +117,19 @@ mod tests {
         }
         assert_eq!(fitting("**", &paths), paths);
         assert_eq!(fitting("a\\*b", &["a*b", "axb"]), ["a*b"]);
+    }
+
+    #[test]
+    fn what_has_a_mark_in_front_is_left_out() {
+        let fits = |globs: &[&str], path: &str| {
+            let globs: Vec<String> = globs.iter().map(|g| (*g).to_owned()).collect();
+            PathFilter::new(&globs).expect("globs").matches(path)
+        };
+        assert!(fits(&["api/**", "!api/docs/**"], "api/a.rs"));
+        assert!(!fits(&["!api/docs/**", "api/**"], "api/docs/a.md") && !fits(&["api/**"], "web/a.rs"));
+        assert!(fits(&["!docs"], "api/a.rs") && !fits(&["!docs"], "docs/a.md"));
+        assert!(fits(&[], "a"));
+        assert!(PathFilter::new(&["!".to_owned()]).is_err());
     }
 
     #[test]

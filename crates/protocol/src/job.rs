@@ -1,3 +1,5 @@
+use std::collections::BTreeMap;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -23,6 +25,14 @@ pub struct GateJob {
     pub attempt: u32,
     /// What to run.
     pub gate: Gate,
+    /// A commit that is known to be green by this gate: a step with `when` is left out where nothing that it
+    /// names differs from there. None: every step runs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub since: Option<CommitId>,
+    /// By a step's name: a shorter time than its own limit, learned from its runs. Who passes it is not red,
+    /// but is repeated without it.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub learned_ms: BTreeMap<String, u64>,
 }
 
 /// How a run went.
@@ -82,6 +92,9 @@ pub struct RunReport {
     pub started: Millis,
     /// How long it took with everything, in milliseconds.
     pub ms: u64,
-    /// The steps that were started.
+    /// The steps that were started, in the order in which they ended.
     pub steps: Vec<StepResult>,
+    /// The steps that were left out, by their `when`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub skipped: Vec<String>,
 }

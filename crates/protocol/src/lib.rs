@@ -36,7 +36,7 @@ pub use explain::{
 };
 pub use fact::{Entry, Fact, Landing, PairConflict, Projected, TipConflict};
 pub use gate::{DEFAULT_STEP_TIMEOUT_MS, Gate, GateError, MAX_STEPS, PROJECT_FILE, Step};
-pub use globs::{Globs, MAX_GLOB_BYTES, MAX_GLOBS};
+pub use globs::{Globs, MAX_GLOB_BYTES, MAX_GLOBS, PathFilter};
 pub use ids::{
     AgentName, BadId, BranchName, CommitId, GateId, IntakeSeq, JournalPosition, Label, ObjectId, RequestId,
     Requirement, RunId, RunnerName, TreeId,
@@ -69,4 +69,4 @@ pub use subject::{
     agent_copy_subject, agent_of_subject, announce_subject, event_subject, review_subject,
     reviewer_of_subject, service_subject,
 };
-pub use time::{Millis, parse_duration_ms, rfc3339};
+pub use time::{Millis, parse_bytes, parse_duration_ms, rfc3339};

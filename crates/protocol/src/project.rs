@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::codeowners::{self, OwnerRule};
 use crate::gate::GateText;
-use crate::globs::{Globs, MAX_GLOB_BYTES, MAX_GLOBS};
+use crate::globs::{Globs, MAX_GLOB_BYTES, MAX_GLOBS, PathFilter};
 use crate::{AgentName, Gate, GateError, Priority};
 
 /// The longest project file, in bytes: it stands in facts, its gate in jobs, each one message.
@@ -211,9 +211,16 @@ impl Project {
         systems.chain(agents).chain(single).collect()
     }
 
+    /// Every list of globs that may have `!` in front.
+    fn filters(&self) -> impl Iterator<Item = (String, &Vec<String>)> {
+        let steps = self.gate.iter().flat_map(|gate| gate.steps.iter().enumerate());
+        steps.map(|(i, step)| (format!("gate.steps[{i}].when"), &step.when))
+    }
+
     fn check_globs(&self) -> Result<(), GateError> {
         let lists = self.globs();
-        let count: usize = lists.iter().map(|(_, list)| list.len()).sum();
+        let filters: Vec<_> = self.filters().collect();
+        let count: usize = lists.iter().chain(&filters).map(|(_, list)| list.len()).sum();
         if count > MAX_GLOBS {
             return Err(GateError(format!(
                 "{count} globs are too many; at most {MAX_GLOBS}: use wider ones"
@@ -221,6 +228,9 @@ impl Project {
         }
         for (key, list) in lists {
             Globs::new(list).map_err(|why| GateError(format!("`{key}`: {why}")))?;
+        }
+        for (key, list) in filters {
+            PathFilter::new(list).map_err(|why| GateError(format!("`{key}`: {why}")))?;
         }
         Ok(())
     }

@@ -31,6 +31,25 @@ pub fn parse_duration_ms(text: &str) -> Result<u64, String> {
     u64::try_from(parsed.as_millis()).map_err(|_| expected())
 }
 
+/// Reads `512MiB`, `2GiB` or `1TiB` as bytes.
+///
+/// # Errors
+/// A sentence that says what was expected.
+pub fn parse_bytes(text: &str) -> Result<u64, String> {
+    let expected = || format!("`{text}` is not a size: write it as `512MiB` or `2GiB`");
+    let digits = text.bytes().take_while(u8::is_ascii_digit).count();
+    let (count, unit) = text.split_at(digits);
+    let shift = match unit.trim() {
+        "KiB" => 10,
+        "MiB" => 20,
+        "GiB" => 30,
+        "TiB" => 40,
+        _ => return Err(expected()),
+    };
+    let count: u64 = count.parse().map_err(|_| expected())?;
+    count.checked_mul(1 << shift).ok_or_else(expected)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -42,6 +61,16 @@ mod tests {
         }
         for bad in ["", "ten", "-5s", "5 parsecs"] {
             assert!(parse_duration_ms(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn sizes_have_a_unit() {
+        for (text, bytes) in [("512KiB", 512 << 10), ("2 GiB", 2 << 30), ("1TiB", 1 << 40), ("0MiB", 0)] {
+            assert_eq!(parse_bytes(text), Ok(bytes), "{text}");
+        }
+        for bad in ["", "2", "GiB", "2GB", "-1MiB", "2.5GiB", "99999999999TiB"] {
+            assert!(parse_bytes(bad).is_err(), "{bad}");
         }
     }
 

@@ -134,7 +134,7 @@ impl Queue {
             Fact::Testing { request, .. } => return self.testing(*request, at, fact),
             Fact::BaseTesting { target, .. } => self.base_testing(target, at, fact),
             Fact::RunDropped { run } => self.targets.values_mut().for_each(|t| drop(t.runs.remove(run))),
-            Fact::RunEnded { run, outcome, ms } => self.run_ended(run, outcome, *ms, at),
+            Fact::RunEnded { run, outcome, ms, .. } => self.run_ended(run, outcome, *ms, at),
             _ => {}
         }
         None

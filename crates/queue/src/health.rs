@@ -52,8 +52,8 @@ impl Target {
         }
     }
 
-    /// Whose fault a red `verdict` on top of the tip is. Steps run in order and the first red one ends a
-    /// run: a step before the tip's red one is a step that the tip passes.
+    /// Whose fault a red `verdict` on top of the tip is. The first red step ends a run: one that the tip's
+    /// red step waits for is a step that the tip passes. Of one that ran beside it nothing is known.
     pub(crate) fn fault(&self, gate: &Gate, gate_id: &GateId, policy: &Policy, verdict: &Verdict) -> Fault {
         if policy.base_red == BaseRed::Ignore {
             return Fault::Own;
@@ -62,8 +62,8 @@ impl Target {
             Health::Unknown => Fault::Open,
             Health::Untestable(_) => Fault::NobodyKnows,
             Health::Green => Fault::Own,
-            Health::Red(base) => match (red_step(gate, verdict), red_step(gate, base)) {
-                (Some(own), Some(base)) if own < base => Fault::Own,
+            Health::Red(base) => match (red_step(verdict), red_step(base)) {
+                (Some(own), Some(base)) if gate.is_before(own, base) => Fault::Own,
                 _ => Fault::Base,
             },
         }
@@ -75,11 +75,11 @@ impl Target {
     }
 }
 
-fn red_step(gate: &Gate, verdict: &Verdict) -> Option<usize> {
+fn red_step(verdict: &Verdict) -> Option<&str> {
     let (RunOutcome::Red { step, .. } | RunOutcome::TimedOut { step, .. }) = &verdict.outcome else {
         return None;
     };
-    gate.steps.iter().position(|s| s.name == *step)
+    Some(step)
 }
 
 /// ``step `unit` ended with 1``
@@ -226,11 +226,8 @@ mod tests {
     use super::*;
 
     fn gate() -> Gate {
-        let step = |name: &str| {
-            let name = name.to_owned();
-            Step { name, run: "true".to_owned(), timeout_ms: 1_000, env: std::collections::BTreeMap::new() }
-        };
-        Gate { steps: ["lint", "build", "unit"].map(step).to_vec() }
+        let step = |name: &str| Step { timeout_ms: 1_000, ..Step::command(name, "true") };
+        Gate { steps: ["lint", "build", "unit"].map(step).to_vec(), environment: None }
     }
 
     fn verdict(outcome: RunOutcome, lost: u32) -> Verdict {

@@ -150,6 +150,8 @@ impl Queue {
                 base: asked.base,
                 attempt: asked.attempt,
                 gate: asked.gate.clone(),
+                since: None,
+                learned_ms: std::collections::BTreeMap::new(),
             })
         };
         runs.map(job).collect()

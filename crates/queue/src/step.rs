@@ -402,7 +402,8 @@ impl<'a> Act<'a> {
 
     fn run_ended(&mut self, report: RunReport) {
         if self.queue.targets.values().any(|t| t.runs.contains_key(&report.run)) {
-            self.emit(Fact::RunEnded { run: report.run, outcome: report.outcome, ms: report.ms });
+            let RunReport { run, outcome, ms, steps, .. } = report;
+            self.emit(Fact::RunEnded { run, outcome, ms, steps });
         }
     }
 

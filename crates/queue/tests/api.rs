@@ -126,6 +126,7 @@ impl House {
                 started: Millis(self.now),
                 ms: 10,
                 steps: Vec::new(),
+                skipped: Vec::new(),
             }));
         }
     }

@@ -103,6 +103,7 @@ impl House {
                 started: Millis(self.now),
                 ms: 3_000,
                 steps: Vec::new(),
+                skipped: Vec::new(),
             }));
             all.extend(told(&step));
         }

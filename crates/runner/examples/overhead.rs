@@ -37,6 +37,8 @@ async fn main() -> Result<(), Box<dyn Error>> {
             base: candidate,
             attempt: 1,
             gate: Gate::command("true"),
+            since: None,
+            learned_ms: Default::default(),
         };
         let began = Instant::now();
         let report = lane.run(&job, pending()).await;

@@ -82,7 +82,15 @@ impl Lane {
         let mut steps = Vec::new();
         let outcome = self.outcome(job, clock, pin!(cancel), &mut steps).await;
         let runner = self.config.name.clone();
-        RunReport { run: job.run.clone(), runner, outcome, started, ms: ms(clock.elapsed()), steps }
+        RunReport {
+            run: job.run.clone(),
+            runner,
+            outcome,
+            started,
+            ms: ms(clock.elapsed()),
+            steps,
+            skipped: Vec::new(),
+        }
     }
 
     async fn outcome(

@@ -238,5 +238,6 @@ fn report(running: &Running, outcome: RunOutcome, now: u64) -> RunReport {
         started: yardmaster_protocol::Millis(running.started),
         ms: now - running.started,
         steps: Vec::new(),
+        skipped: Vec::new(),
     }
 }

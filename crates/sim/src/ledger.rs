@@ -194,7 +194,7 @@ impl Ledger {
                 self.answer(intake)
             }
             Fact::Testing { .. } | Fact::BaseTesting { .. } => self.asked(truth, fact),
-            Fact::RunEnded { run, outcome, ms } => {
+            Fact::RunEnded { run, outcome, ms, .. } => {
                 self.took.insert(run.clone(), *ms);
                 self.run_ended(run, outcome);
                 Ok(())

@@ -480,6 +480,7 @@ impl Teller {
             started: Millis(self.now),
             ms: 1_000,
             steps: Vec::new(),
+            skipped: Vec::new(),
         }
     }
 

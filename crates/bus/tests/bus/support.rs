@@ -122,6 +122,8 @@ pub(crate) fn job(run: &str) -> GateJob {
         base: CommitId(ObjectId([3; 20])),
         attempt: 1,
         gate: Gate::command("true"),
+        since: None,
+        learned_ms: Default::default(),
     }
 }
 
@@ -133,5 +135,6 @@ pub(crate) fn report(run: &str) -> RunReport {
         started: Millis(1),
         ms: 2,
         steps: Vec::new(),
+        skipped: Vec::new(),
     }
 }

@@ -55,7 +55,7 @@ pub(super) struct Drive<'a> {
 impl<'a> Drive<'a> {
     pub(super) fn new(mirror: &'a Mirror, target: &BranchName, sighting: Sighting) -> Drive<'a> {
         let mut policy = Policy::new(target.clone());
-        policy.gate = GateRule::Fixed(Gate { steps: Vec::new() });
+        policy.gate = GateRule::Fixed(Gate::default());
         policy.window_max = WINDOW;
         policy.window_min = WINDOW;
         policy.max_pending_per_agent = policy.max_pending;

@@ -232,6 +232,7 @@ impl Desk {
             started: Millis(clock::now().0),
             ms: 0,
             steps: Vec::new(),
+            skipped: Vec::new(),
         }
     }
 }

@@ -231,6 +231,7 @@ impl World {
                     started: Millis(9),
                     ms: 1,
                     steps,
+                    skipped: Vec::new(),
                 }));
             }
             Order::Land { target, landing } => {

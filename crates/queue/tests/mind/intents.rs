@@ -24,7 +24,7 @@ fn intend(queue: &mut Queue, policy: &Policy, at: u64, intake: u64, info: &Value
 
 fn ungated() -> Policy {
     let mut policy = policy();
-    policy.gate = GateRule::Fixed(yardmaster_protocol::Gate { steps: Vec::new() });
+    policy.gate = GateRule::Fixed(yardmaster_protocol::Gate::default());
     policy
 }
 

@@ -110,6 +110,7 @@ pub(crate) fn end(queue: &mut Queue, policy: &Policy, run: &RunId, outcome: RunO
         started: Millis(9),
         ms: 1_500,
         steps: Vec::new(),
+        skipped: Vec::new(),
     };
     queue.step(Millis(10), policy, Input::RunEnded(report))
 }

@@ -79,7 +79,9 @@ impl World {
             tree: id(&format!("{commit}^{{tree}}")).parse().unwrap(),
             base: id("one").parse().unwrap(),
             attempt: 1,
-            gate: Gate { steps },
+            gate: Gate { steps, environment: None },
+            since: None,
+            learned_ms: Default::default(),
         }
     }
 
@@ -143,7 +145,7 @@ impl Fifo {
 }
 
 pub(crate) fn step(name: &str, run: &str) -> Step {
-    Step { name: name.into(), run: run.into(), timeout_ms: 60_000, env: Default::default() }
+    Step { timeout_ms: 60_000, ..Step::command(name, run) }
 }
 
 pub(crate) fn limited(command: &str, timeout_ms: u64) -> Vec<Step> {

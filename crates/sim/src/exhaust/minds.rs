@@ -254,6 +254,7 @@ impl Minds {
             started: NOW,
             ms: 1,
             steps: Vec::new(),
+            skipped: Vec::new(),
         }
     }
 
