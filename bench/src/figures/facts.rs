@@ -180,6 +180,10 @@ impl Life {
                     with_tip: Vec::new(),
                     definitions: Vec::new(),
                 }),
+                Order::RollUp { target, rollup } => {
+                    let commit = self.commit();
+                    self.step(Input::RolledUp { target, base: rollup.base, top: rollup.top, commit });
+                }
                 Order::Test(job) => {
                     let (runner, started) = ("bench/1".to_owned(), Millis(self.now));
                     let report = RunReport {

@@ -233,6 +233,12 @@ impl Engine {
                     inputs.push(Input::Assembled { target, merges });
                 }
             }
+            Happening::RolledUp(target, base, top, made) => {
+                self.hands.rolled_up(&target, made.as_ref().err());
+                if let Ok(commit) = made {
+                    inputs.push(Input::RolledUp { target, base, top, commit });
+                }
+            }
             Happening::Remote(target, report) => return steps.push(self.remote_report(target, report)),
             Happening::Compared(target, found) => {
                 self.hands.compared(&target, found.as_ref().err());

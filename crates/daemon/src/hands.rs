@@ -9,7 +9,7 @@ use yardmaster_bus::{Bus, JobTicket};
 use yardmaster_failpoint::{Point, hit};
 use yardmaster_git::{GitError, Mirror};
 use yardmaster_protocol::{
-    BranchName, CandidateSpec, CommitId, GateJob, Landing, RequestId, RunId, RunOutcome,
+    BranchName, CandidateSpec, CommitId, GateJob, Landing, RequestId, Rollup, RunId, RunOutcome,
 };
 use yardmaster_queue::{Order, PinAsk, Policy, Queue};
 
@@ -44,6 +44,7 @@ pub(crate) struct Hands {
     pushing: BTreeSet<BranchName>,
     pinning: BTreeSet<BranchName>,
     assembling: BTreeSet<BranchName>,
+    rolling: BTreeSet<BranchName>,
     comparing: BTreeMap<BranchName, Instant>,
     matrices: Matrices,
     /// Comparing takes a part of the time only, and waits after trouble; it holds nothing else up.
@@ -88,6 +89,7 @@ impl Hands {
             pushing: BTreeSet::new(),
             pinning: BTreeSet::new(),
             assembling: BTreeSet::new(),
+            rolling: BTreeSet::new(),
             comparing: BTreeMap::new(),
             matrices: Matrices::new(reads_definitions),
             compare_again: None,
@@ -129,7 +131,8 @@ impl Hands {
                 }
                 Order::Assemble { target, base, specs } if !paused => self.assemble(target, base, specs),
                 Order::Land { target, landing } if !paused => self.land(target, landing),
-                Order::Assemble { .. } | Order::Land { .. } => {}
+                Order::RollUp { target, rollup } if !paused => self.roll_up(target, rollup),
+                Order::Assemble { .. } | Order::RollUp { .. } | Order::Land { .. } => {}
                 Order::Compare { target, tip, requests } => self.compare(queue, target, tip, requests, now),
                 Order::Test(job) => {
                     wanted.insert(job.run.clone());
@@ -192,6 +195,16 @@ impl Hands {
                 let assembled = caught::assemble(&mirror, base, &specs);
                 hit(Point::AfterAssemble);
                 Happening::Assembled(target, assembled)
+            });
+        }
+    }
+
+    fn roll_up(&mut self, target: BranchName, rollup: Rollup) {
+        if self.rolling.insert(target.clone()) {
+            let mirror = Arc::clone(&self.mirror);
+            self.in_background(move || {
+                let made = mirror.roll_up(&rollup);
+                Happening::RolledUp(target, rollup.base, rollup.top, made)
             });
         }
     }
@@ -374,6 +387,11 @@ impl Hands {
     pub(crate) fn assembled(&mut self, target: &BranchName, trouble: Option<&GitError>) {
         self.assembling.remove(target);
         self.after("assemble", trouble);
+    }
+
+    pub(crate) fn rolled_up(&mut self, target: &BranchName, trouble: Option<&GitError>) {
+        self.rolling.remove(target);
+        self.after("make the merge commit of a batch", trouble);
     }
 
     pub(crate) fn compared(&mut self, target: &BranchName, trouble: Option<&GitError>) {

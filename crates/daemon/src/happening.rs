@@ -2,7 +2,7 @@ use std::sync::Arc;
 
 use yardmaster_bus::{Delivery, ReportAck};
 use yardmaster_git::GitError;
-use yardmaster_protocol::{Assembled, BranchName, Inspection, RequestId, RunId, RunReport};
+use yardmaster_protocol::{Assembled, BranchName, CommitId, Inspection, RequestId, RunId, RunReport};
 use yardmaster_queue::Policy;
 
 use crate::compare::Comparison;
@@ -21,6 +21,8 @@ pub(crate) enum Happening {
     Reported(Box<(RunReport, ReportAck)>),
     Pinned(BranchName, Result<Vec<(RequestId, Inspection)>, GitError>),
     Assembled(BranchName, Result<Vec<Assembled>, GitError>),
+    /// The merge commit of a batch, with its parents.
+    RolledUp(BranchName, CommitId, CommitId, Result<CommitId, GitError>),
     Compared(BranchName, Result<Comparison, GitError>),
     Remote(BranchName, RemoteReport),
     /// Jobs that are not in the stream any more.

@@ -6,7 +6,7 @@ use config::builder::DefaultState;
 use config::{Config, ConfigBuilder, ConfigError, Environment, File, FileFormat};
 use serde::Deserialize;
 use yardmaster_protocol::{BranchName, Gate, Requirement, parse_duration_ms};
-use yardmaster_queue::{BaseRed, ChangelogPolicy, GateRule, Overlap, Policy};
+use yardmaster_queue::{BaseRed, ChangelogPolicy, Cycles, GateRule, Guarantee, Overlap, Policy};
 
 /// The file that is read when none is named.
 const DEFAULT_FILE: &str = "yardmaster.toml";
@@ -173,6 +173,10 @@ struct RawQueue {
     stall_grace: String,
     overlap: String,
     definitions: String,
+    batch: u32,
+    guarantee: String,
+    least_chance: f64,
+    cycles: String,
 }
 
 #[derive(Debug, Deserialize)]
@@ -231,6 +235,10 @@ base_red = "differential"
 stall_grace = "60s"
 overlap = "textual"
 definitions = "off"
+batch = 32
+guarantee = "every-commit"
+least_chance = 0.05
+cycles = "refuse"
 [intake]
 poison_after = 2
 [git]
@@ -418,6 +426,9 @@ impl Raw {
         let stall_grace = duration("queue.stall_grace", &self.queue.stall_grace, problems);
         let base_red = base_red(&self.queue.base_red, problems);
         let overlap = overlap(&self.queue.overlap, problems);
+        let guarantee = guarantee(&self.queue.guarantee, problems);
+        let cycles = cycles(&self.queue.cycles, problems);
+        let least_chance = least_chance(self.queue.least_chance, problems);
         let mut policy = Policy::new(target?);
         policy.targets.extend(others.into_iter().collect::<BTreeSet<_>>());
         policy.gate = gate;
@@ -426,6 +437,9 @@ impl Raw {
         let twice = self.runner.slots.saturating_mul(2);
         policy.window_max = self.queue.window_max.unwrap_or(twice).max(1);
         policy.window_min = self.queue.window_min.unwrap_or(self.runner.slots).clamp(1, policy.window_max);
+        policy.slots = self.runner.slots;
+        policy.batch_max = self.queue.batch.max(1);
+        (policy.guarantee, policy.cycles, policy.least_chance) = (guarantee, cycles, least_chance);
         policy.ageing_ms = millis(ageing).max(1_000);
         policy.max_pending = self.queue.max_pending.max(1);
         policy.max_pending_per_agent = self.queue.max_pending_per_agent.max(1);
@@ -514,6 +528,39 @@ fn overlap(text: &str, problems: &mut Vec<String>) -> Overlap {
             Overlap::default()
         }
     }
+}
+
+fn guarantee(text: &str, problems: &mut Vec<String>) -> Guarantee {
+    match text {
+        "every-commit" => Guarantee::EveryCommit,
+        "every-push" => Guarantee::EveryPush,
+        other => {
+            problems.push(format!(
+                "`queue.guarantee` is `{other}`, but must be \"every-commit\" or \"every-push\""
+            ));
+            Guarantee::default()
+        }
+    }
+}
+
+fn cycles(text: &str, problems: &mut Vec<String>) -> Cycles {
+    match text {
+        "refuse" => Cycles::Refuse,
+        "bundle" => Cycles::Bundle,
+        other => {
+            problems.push(format!("`queue.cycles` is `{other}`, but must be \"refuse\" or \"bundle\""));
+            Cycles::default()
+        }
+    }
+}
+
+/// In thousandths.
+fn least_chance(share: f64, problems: &mut Vec<String>) -> u16 {
+    if (0.0..=1.0).contains(&share) {
+        return (share * 1_000.0).round() as u16;
+    }
+    problems.push(format!("`queue.least_chance` is {share}, but must be from 0 to 1"));
+    0
 }
 
 fn definitions(text: &str, problems: &mut Vec<String>) -> bool {

@@ -108,7 +108,14 @@ pub(crate) fn tell(fact: &Fact) {
         Fact::PressureSet { pressure, pending } => tracing::info!(?pressure, pending, "pressure"),
         Fact::WentOn { target } => tracing::info!(%target, "goes on"),
         Fact::TargetGreen { target, commit } => tracing::info!(%target, %commit, "the target is green again"),
-        Fact::Stacked { .. } | Fact::Assembled { .. } => {}
+        Fact::Suspected { target, run, requests, .. } => {
+            let requests: Vec<String> = requests.iter().map(ToString::to_string).collect();
+            tracing::info!(%target, %run, requests = requests.join(" "), "red together");
+        }
+        Fact::Carried { request, run, tree, .. } => {
+            of_request(*request, || tracing::info!(%run, %tree, "what was tested counts for this tree too"));
+        }
+        Fact::Stacked { .. } | Fact::Assembled { .. } | Fact::RolledUp { .. } => {}
     }
 }
 

@@ -9,6 +9,10 @@ impl Mirror {
     /// were decided on, each on top of the one before it, each with the tree that was tested.
     pub fn land_audited(&self, target: &BranchName, landing: &Landing) -> LandOutcome {
         let asked: Vec<CommitId> = landing.requests.iter().map(|(_, commit)| *commit).collect();
+        // Whoever took over may not have it; it is remade by what it is made of.
+        if let Some(Err(error)) = landing.rollup.as_ref().map(|rollup| self.roll_up(rollup)) {
+            return LandOutcome::Unknown { why: error.to_string() };
+        }
         match self.audit(landing) {
             Ok(None) => {}
             Ok(Some(why)) => {
@@ -38,6 +42,19 @@ impl Mirror {
                     return Ok(Some(why));
                 }
                 below = *commit;
+            }
+            if let Some(rollup) = &landing.rollup {
+                let made = find_commit(repo, landing.to)?;
+                let parents = [oid(rollup.base), oid(rollup.top)];
+                if below != rollup.top || !made.parent_ids().eq(parents) {
+                    return Ok(Some(format!("{} is not the merge of what was tested", landing.to)));
+                }
+                let own = landing.requests.len().saturating_sub(rollup.members as usize);
+                let beneath = own.checked_sub(1).and_then(|i| landing.requests.get(i)).map(|(_, c)| *c);
+                if beneath.unwrap_or(landing.from) != rollup.base {
+                    return Ok(Some(format!("{} does not stand on what it was tested on", landing.to)));
+                }
+                return differs(repo, landing.to, landing.to, Some(landing.tree));
             }
             if below != landing.to {
                 return Ok(Some(format!("{} is the commit of no request", landing.to)));

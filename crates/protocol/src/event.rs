@@ -89,6 +89,10 @@ pub enum EventBody {
         base: CommitId,
         /// The run behind it.
         gate: GateEvidence,
+        /// It landed in a batch: the merge commit on the first-parent history, beneath which `commit` stands, and whose
+        /// tree was tested.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        rollup: Option<CommitId>,
     },
     /// It cannot land.
     MergeFailed(Failure),

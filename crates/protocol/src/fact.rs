@@ -26,9 +26,37 @@ pub struct Landing {
     pub tree: TreeId,
     /// What lands, lowest first, each with its commit.
     pub requests: Vec<(RequestId, CommitId)>,
-    /// The tree that was tested for each of `requests`.
+    /// The tree of each of `requests`: what was tested for it, but for the members of a batch.
     #[serde(default)]
     pub trees: Vec<TreeId>,
+    /// The last of `requests` land together, beneath one merge commit, which is `to`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rollup: Option<Rollup>,
+}
+
+impl Landing {
+    /// Whether `request` lands as a member of the batch.
+    pub fn is_member(&self, request: RequestId) -> bool {
+        let members = self.rollup.as_ref().map_or(0, |r| r.members as usize);
+        let batch = self.requests.iter().rev().take(members);
+        batch.map(|(member, _)| *member).any(|member| member == request)
+    }
+}
+
+/// A merge commit that brings a whole batch onto the first-parent history: its tree was tested, and the
+/// members' own merge commits are beneath it. Its id is a function of these values.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Rollup {
+    /// Its first parent.
+    pub base: CommitId,
+    /// Its second parent, the topmost member's commit; its tree is this one's.
+    pub top: CommitId,
+    /// So many of the landing's last requests are its members, at least 2.
+    pub members: u32,
+    /// The whole message.
+    pub message: String,
+    /// The earliest date; a later parent makes it later.
+    pub at: Millis,
 }
 
 /// Two requests whose heads do not merge.
@@ -197,6 +225,47 @@ pub enum Fact {
     Stacked {
         /// Which.
         request: RequestId,
+        /// It lands with others as one unit, or not at all: the unit's name is its lowest request.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        unit: Option<RequestId>,
+    },
+    /// Requests were red together, and which of them is at fault is not known: they let the others in the stack
+    /// pass, and are tested in smaller parts.
+    Suspected {
+        /// For which target.
+        target: BranchName,
+        /// The run that was red.
+        run: RunId,
+        /// One of these is at fault, in the order of the stack.
+        requests: Vec<RequestId>,
+        /// Those that depend on them, and let the others pass with them.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        with: Vec<RequestId>,
+    },
+    /// A verdict counts for another candidate of its request too: what lies between them has nothing to do with
+    /// it, by what the project declares.
+    Carried {
+        /// For which target.
+        target: BranchName,
+        /// Whose.
+        request: RequestId,
+        /// The run whose verdict it is.
+        run: RunId,
+        /// The candidate that it counts for now.
+        candidate: CommitId,
+        /// That one's tree.
+        tree: TreeId,
+    },
+    /// The merge commit of a batch is known.
+    RolledUp {
+        /// For which target.
+        target: BranchName,
+        /// Its first parent.
+        base: CommitId,
+        /// Its second parent.
+        top: CommitId,
+        /// The commit.
+        commit: CommitId,
     },
     /// A merge was worked out.
     Assembled {
@@ -271,6 +340,9 @@ pub enum Fact {
         base: CommitId,
         /// The run that it stands on.
         gate: GateEvidence,
+        /// The merge commit on the first-parent history that brought it there with others.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        rollup: Option<CommitId>,
     },
     /// A request cannot land. Terminal.
     Failed {

@@ -93,6 +93,12 @@ pub struct Announcement {
     /// What the agent means to do.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub intent: Option<String>,
+    /// It is to be tested by itself, never in a batch with others.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub alone: bool,
+    /// The agent's own estimate that it passes, in thousandths: it orders what is tested first, and nothing else.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub confidence: Option<u16>,
     /// Everything else that the message carried, kept as it came.
     #[serde(default, skip_serializing_if = "Map::is_empty")]
     pub extra: Map<String, Value>,
@@ -223,6 +229,8 @@ impl Info {
             depends_on: self.list("depends_on", MAX_NEEDS)?.unwrap_or_default(),
             title: self.text("title")?,
             intent: self.text("intent")?,
+            alone: self.flag("alone")?,
+            confidence: self.confidence()?,
             extra: self.extra()?,
         })
     }
@@ -290,6 +298,26 @@ impl Info {
         self.id(name)?.ok_or_else(|| {
             missing(name, "agent, branch and requirement are required, everything else may be left out")
         })
+    }
+
+    fn flag(&mut self, name: &str) -> Result<bool, Refusal> {
+        match self.take(name) {
+            None => Ok(false),
+            Some(Value::Bool(is)) => Ok(is),
+            Some(other) => Err(wrong(name, "true or false", &other)),
+        }
+    }
+
+    /// From 0 to 1, kept in thousandths.
+    fn confidence(&mut self) -> Result<Option<u16>, Refusal> {
+        match self.take("confidence") {
+            None => Ok(None),
+            Some(Value::Number(n)) => match n.as_f64() {
+                Some(share @ 0.0..=1.0) => Ok(Some((share * 1_000.0).round() as u16)),
+                _ => Err(bad("confidence", format!("{n} is not a share from 0 to 1, such as 0.9"))),
+            },
+            Some(other) => Err(wrong("confidence", "a number from 0 to 1", &other)),
+        }
     }
 
     fn commit(&mut self) -> Result<Option<CommitId>, Refusal> {

@@ -34,7 +34,7 @@ pub use event::{
 pub use explain::{
     Action, ActionKind, Change, Counterfactual, Estimate, ExplainRequest, Explanation, Link, LinkKind,
 };
-pub use fact::{Entry, Fact, Landing, PairConflict, Projected, TipConflict};
+pub use fact::{Entry, Fact, Landing, PairConflict, Projected, Rollup, TipConflict};
 pub use gate::{DEFAULT_STEP_TIMEOUT_MS, Gate, GateError, MAX_STEPS, PROJECT_FILE, Step};
 pub use globs::{Globs, MAX_GLOB_BYTES, MAX_GLOBS, PathFilter};
 pub use ids::{
@@ -46,7 +46,7 @@ pub use job::{GateJob, RunOutcome, RunReport, StepResult};
 pub use meeting::{DefinitionMeeting, MeetingKind};
 pub use moved::{BaseMoved, BaseMovedType, Concern, Intent, LandedWork};
 pub use parallel::{Ahead, ParallelReply, ParallelRequest, Planned, Tie, TieKind};
-pub use project::{Access, AgentScope, MAX_PROJECT_BYTES, Project, ReviewRule, Scope, System};
+pub use project::{Access, AgentScope, Independence, MAX_PROJECT_BYTES, Project, ReviewRule, Scope, System};
 pub use refname::BadRefName;
 pub use refusal::{Refusal, RefusalCode};
 pub use report::{

@@ -30,9 +30,26 @@ pub struct Project {
     /// What has to be approved before it lands.
     #[serde(default, skip_serializing_if = "is_default")]
     pub review: ReviewRule,
+    /// When two requests have nothing to do with each other.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub independence: Independence,
     /// What the file of code owners says, where the scope names one; the last rule that fits counts.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub owners: Vec<OwnerRule>,
+}
+
+/// When two requests have nothing to do with each other: then neither is tested on top of the other, and what
+/// was tested before the other one landed counts after it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Independence {
+    /// Never: every commit on the target is tested itself.
+    #[default]
+    None,
+    /// When they touch no file in common.
+    Files,
+    /// When they touch no system in common, and both touch some.
+    Systems,
 }
 
 /// A part of the software.
@@ -109,6 +126,15 @@ struct ProjectText {
     scope: ScopeText,
     #[serde(default)]
     review: ReviewText,
+    #[serde(default)]
+    independence: IndependenceText,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct IndependenceText {
+    #[serde(default)]
+    by: Independence,
 }
 
 #[derive(Deserialize)]
@@ -162,6 +188,7 @@ impl Project {
             systems: systems(parsed.systems)?,
             scope: parsed.scope.scope()?,
             review: parsed.review.rule()?,
+            independence: parsed.independence.by,
             owners: Vec::new(),
         };
         project.check_globs()?;

@@ -210,7 +210,7 @@ impl Queue {
 
     /// The systems that a request touches: by its real files where the target's project maps them, and those
     /// that it claims.
-    fn systems_of(&self, id: RequestId, request: &Request) -> BTreeSet<String> {
+    pub(crate) fn systems_of(&self, id: RequestId, request: &Request) -> BTreeSet<String> {
         let real = self.index.marks.get(&id).into_iter().flat_map(|mark| &mark.systems);
         request.announcement.systems_touched.iter().chain(real).cloned().collect()
     }

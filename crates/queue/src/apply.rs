@@ -1,15 +1,19 @@
 use std::collections::BTreeSet;
 
 use yardmaster_protocol::{
-    About, Blocker, BranchName, Entry, Event, EventBody, Fact, Landing, Millis, Mismatch, Movement, Notice,
-    RequestId, RunId, RunOutcome, rfc3339,
+    About, Blocker, BranchName, Entry, Event, EventBody, Fact, Independence, Landing, Millis, Mismatch,
+    Movement, Notice, RequestId, RunId, RunOutcome, rfc3339,
 };
 
+use crate::independent::Evidence;
+use crate::odds::is_own_red;
 use crate::state::{Custody, ENDED_KEPT, Ended, Ending, Phase, Queue, Request, Run, VERDICTS_KEPT, Verdict};
 use crate::step::Projected;
 
 const MISMATCH_SHOWN: usize = 50;
 const FILES_KEPT_AFTER_LANDING: usize = 50;
+/// Merge commits of batches that are known at the same time; any of them can be made again.
+const ROLLUPS_KEPT: usize = 64;
 
 impl Queue {
     /// Applies facts recorded earlier. Total: it decides nothing and cannot fail. Returns the events
@@ -45,7 +49,10 @@ impl Queue {
             | Fact::Testing { .. }
             | Fact::BaseTesting { .. }
             | Fact::RunDropped { .. }
-            | Fact::RunEnded { .. } => self.apply_to_candidate(at, fact),
+            | Fact::RunEnded { .. }
+            | Fact::Suspected { .. }
+            | Fact::Carried { .. }
+            | Fact::RolledUp { .. } => self.apply_to_candidate(at, fact),
             Fact::TargetSeen { .. }
             | Fact::RemoteLost { .. }
             | Fact::RemoteBack
@@ -90,7 +97,7 @@ impl Queue {
             }
             Fact::Repeated { request, .. } => drop(self.forget(*request)),
             Fact::Pinned { request, .. } => return self.pinned(*request, at, fact),
-            Fact::Stacked { request } => self.stacked(*request, at),
+            Fact::Stacked { request, unit } => self.stacked(*request, *unit, at),
             Fact::Amended { .. } => self.amended(fact),
             Fact::Blocked { request, blockers } => return self.blocked(*request, at, blockers),
             _ => {}
@@ -103,6 +110,10 @@ impl Queue {
             Fact::Landed { request, .. } => self.landed(*request, at, fact),
             Fact::Failed { request, failure } => {
                 self.counts.failed += 1;
+                let live = self.live.get(request).filter(|_| is_own_red(failure));
+                if let Some((name, agent)) = live.map(|r| (r.target.clone(), r.announcement.agent.clone())) {
+                    self.note_record(&name, &agent, false);
+                }
                 let body = EventBody::MergeFailed(failure.clone());
                 self.end(*request, at, Ending::Failed { failure: Box::new(failure.clone()) }, body)
             }
@@ -131,6 +142,15 @@ impl Queue {
             }
             Fact::Compared { .. } => self.compared(fact),
             Fact::CandidatesLost { commits } => self.candidates_lost(commits),
+            Fact::Suspected { .. } => self.suspected(fact),
+            Fact::Carried { .. } => self.carried(fact),
+            Fact::RolledUp { target, base, top, commit } => {
+                let rollups = &mut self.target(target).rollups;
+                if rollups.len() >= ROLLUPS_KEPT {
+                    rollups.clear();
+                }
+                rollups.insert((*base, *top), *commit);
+            }
             Fact::Testing { request, .. } => return self.testing(*request, at, fact),
             Fact::BaseTesting { target, .. } => self.base_testing(target, at, fact),
             Fact::RunDropped { run } => self.targets.values_mut().for_each(|t| drop(t.runs.remove(run))),
@@ -227,6 +247,9 @@ impl Queue {
                 events: 0,
                 phase: Phase::Arriving,
                 blockers: Vec::new(),
+                unit: None,
+                suspicion: None,
+                proved: false,
             },
         );
         self.target(target);
@@ -272,6 +295,9 @@ impl Queue {
         let target = self.target(name);
         let was_usable = target.project.is_ok();
         let from = target.tip.replace(*tip);
+        if from != Some(*tip) && target.ours != Some(*tip) {
+            target.evidence.clear();
+        }
         target.tree = Some(*tree);
         target.project.clone_from(project);
         self.index_rules(name);
@@ -295,8 +321,9 @@ impl Queue {
         }
     }
 
-    fn stacked(&mut self, id: RequestId, at: Millis) {
+    fn stacked(&mut self, id: RequestId, unit: Option<RequestId>, at: Millis) {
         let Some(request) = self.live.get_mut(&id) else { return };
+        request.unit = unit;
         if let Phase::Waiting(custody) = &request.phase {
             request.phase = Phase::Stacked(custody.clone());
             let target = request.target.clone();
@@ -314,6 +341,11 @@ impl Queue {
         let gate_id = gate.id();
         let target = self.target(&name);
         target.asked += 1;
+        if target.independence() != Independence::None {
+            let evidence =
+                Evidence { run: run.clone(), tree: *tree, gate: gate_id.clone(), behind: behind.clone() };
+            target.evidence.insert(id, evidence);
+        }
         target.runs.insert(
             run.clone(),
             Run {
@@ -325,6 +357,7 @@ impl Queue {
                 gate_id,
                 attempt: *attempt,
                 asked: Some(at),
+                behind: behind.clone(),
             },
         );
         self.caused(
@@ -355,11 +388,13 @@ impl Queue {
                 gate_id: gate.id(),
                 attempt: *attempt,
                 asked: Some(at),
+                behind: Vec::new(),
             },
         );
     }
 
     fn run_ended(&mut self, id: &RunId, outcome: &RunOutcome, ms: u64, at: Millis) {
+        self.prove(id, outcome);
         for target in self.targets.values_mut() {
             let Some(run) = target.runs.remove(id) else { continue };
             let key = (run.tree, run.gate_id.clone());
@@ -387,10 +422,17 @@ impl Queue {
     }
 
     fn landed(&mut self, id: RequestId, at: Millis, fact: &Fact) -> Option<Caused> {
-        let Fact::Landed { commit, tree, base, gate, .. } = fact else { return None };
+        let Fact::Landed { commit, tree, base, gate, rollup, .. } = fact else { return None };
         self.counts.landed += 1;
         let name = self.target_of(id)?;
+        if let Some(agent) =
+            self.live.get(&id).map(|r| r.announcement.agent.clone()).filter(|_| gate.gate.is_some())
+        {
+            self.note_record(&name, &agent, true);
+        }
+        self.evidence_after_landing(&name, id);
         let target = self.target(&name);
+        target.ours = rollup.or(*commit).or(target.ours);
         if let Some(Landing { requests, .. }) = &mut target.landing {
             requests.retain(|(r, _)| *r != id);
             if requests.is_empty() {
@@ -398,8 +440,15 @@ impl Queue {
                 target.one_at_a_time = false;
             }
         }
-        let body = EventBody::MergeComplete { commit: *commit, tree: *tree, base: *base, gate: gate.clone() };
-        self.end(id, at, Ending::Landed { commit: *commit, run: gate.run.clone() }, body)
+        let (commit, gate) = (*commit, gate.clone());
+        let body = EventBody::MergeComplete {
+            commit,
+            tree: *tree,
+            base: *base,
+            gate: gate.clone(),
+            rollup: *rollup,
+        };
+        self.end(id, at, Ending::Landed { commit, run: gate.run }, body)
     }
 
     /// The end of a request: its one terminal event.
@@ -441,6 +490,7 @@ impl Queue {
         target.stack.retain(|r| *r != id);
         target.assemblies.retain(|(_, r), _| *r != id);
         target.compared.forget(id);
+        target.forget_evidence_on(id);
         Some(request)
     }
 

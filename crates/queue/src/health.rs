@@ -112,7 +112,9 @@ impl Act<'_> {
             return;
         }
         let accused = |p: &crate::walk::Place| p.is_settled() && matches!(p.standing, Standing::Red { .. });
-        let wanted = walk.places.iter().filter(|p| matches!(p.standing, Standing::Untested { .. })).count();
+        let untested = walk.places.iter().filter(|p| matches!(p.standing, Standing::Untested { .. })).count();
+        // In a batch most of them are tested by the runs of others.
+        let wanted = if self.queue.batch_max(name, self.policy) > 1 { target.runs.len() } else { untested };
         let window = target.window(self.policy) as usize;
         let is_under_way = target.runs.values().any(|r| r.tree == tree && r.gate_id == walk.gate_id);
         // The window is wider than what runs at the same time: half of it is room for certain.

@@ -106,6 +106,17 @@ pub enum Input {
         /// Each one.
         merges: Vec<Assembled>,
     },
+    /// The merge commit of a batch was made.
+    RolledUp {
+        /// For which target.
+        target: BranchName,
+        /// Its first parent.
+        base: CommitId,
+        /// Its second parent.
+        top: CommitId,
+        /// The commit.
+        commit: CommitId,
+    },
     /// A runner reports.
     RunEnded(RunReport),
     /// A push was tried.

@@ -1,6 +1,6 @@
 use serde::Serialize;
 use yardmaster_protocol::{
-    Assembly, BranchName, CandidateSpec, ChangelogEdit, CommitId, GateJob, Landing, RequestId,
+    Assembly, BranchName, CandidateSpec, ChangelogEdit, CommitId, GateJob, Landing, RequestId, Rollup,
 };
 
 use crate::policy::Policy;
@@ -60,6 +60,13 @@ pub enum Order {
         /// Those that were not compared yet; all others only with the tip, where it is new.
         requests: Vec<RequestId>,
     },
+    /// Make the merge commit of a batch.
+    RollUp {
+        /// For which target.
+        target: BranchName,
+        /// What it is made of.
+        rollup: Rollup,
+    },
     /// Run the gate.
     Test(GateJob),
     /// Push.
@@ -79,6 +86,8 @@ impl Queue {
             orders.extend(self.pins(name));
             if let Some(walk) = self.walk(name, policy) {
                 orders.extend(self.merges(name, &walk, policy));
+                let rollup = self.rollup_to_make(name, &walk, policy);
+                orders.extend(rollup.map(|rollup| Order::RollUp { target: name.clone(), rollup }));
             }
             let compare = self.to_compare(name);
             orders.extend(compare.map(|(tip, requests)| Order::Compare {

@@ -38,6 +38,51 @@ pub struct Policy {
     /// Which requests are kept apart.
     #[serde(default)]
     pub overlap: Overlap,
+    /// Runs that can go on at the same time, wherever the runners are; 0: not known, then the window counts.
+    #[serde(default)]
+    pub slots: u32,
+    /// The most requests that land on one run; 1: each one is tested itself.
+    #[serde(default = "one")]
+    pub batch_max: u32,
+    /// Which commits on the target were tested themselves.
+    #[serde(default)]
+    pub guarantee: Guarantee,
+    /// No run is started of which it is less likely, in thousandths, that what it stands on lands.
+    #[serde(default = "least_chance")]
+    pub least_chance: u16,
+    /// What becomes of requests that depend on each other in a circle.
+    #[serde(default)]
+    pub cycles: Cycles,
+}
+
+/// Which commits on the target were tested themselves.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Guarantee {
+    /// Every commit on the first-parent history: a batch lands beneath one merge commit.
+    #[default]
+    EveryCommit,
+    /// The tip of every push.
+    EveryPush,
+}
+
+/// What becomes of requests that depend on each other in a circle.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Cycles {
+    /// They wait, and are told of the circle.
+    #[default]
+    Refuse,
+    /// They are tested together once, and land together or not at all.
+    Bundle,
+}
+
+fn one() -> u32 {
+    1
+}
+
+fn least_chance() -> u16 {
+    50
 }
 
 /// Which requests are kept apart: the later one waits until the earlier one is decided.
@@ -112,6 +157,11 @@ impl Policy {
             base_red: BaseRed::default(),
             stall_grace_ms: stall_grace_ms(),
             overlap: Overlap::default(),
+            slots: 0,
+            batch_max: one(),
+            guarantee: Guarantee::default(),
+            least_chance: least_chance(),
+            cycles: Cycles::default(),
         }
     }
 

@@ -8,7 +8,7 @@ use yardmaster_protocol::{
 use crate::depend::Need;
 use crate::failure;
 use crate::health::Fault;
-use crate::policy::{BaseRed, Policy};
+use crate::policy::{BaseRed, Cycles, Guarantee, Policy};
 use crate::state::{Ending, Queue};
 use crate::step::Act;
 use crate::walk::{Place, Standing, Walk};
@@ -31,8 +31,10 @@ impl Act<'_> {
                 self.conclude(name);
                 self.fail_hopeless(name);
                 self.fill_stack(name);
+                self.carry_over(name);
                 self.start_landing(name);
                 self.match_runs(name);
+                self.suspect(name);
                 self.tell_health(name);
                 self.tell_going_on(name);
             }
@@ -121,7 +123,9 @@ impl Act<'_> {
             let live = self.queue.live.get(&place.request)?;
             let failure = match place.standing {
                 Standing::Conflict => {
-                    let on_tip = target.assemblies.get(&(walk.tip, place.request))?;
+                    let in_unit = place.mates_below > 0 && place.is_settled();
+                    let on = if in_unit { place.base } else { walk.tip };
+                    let on_tip = target.assemblies.get(&(on, place.request))?;
                     let needs_others = !self.queue.pending_needs(place.request).is_empty();
                     if needs_others && !place.is_settled() {
                         return None;
@@ -154,6 +158,7 @@ impl Act<'_> {
                 | Standing::Untested { .. }
                 | Standing::Green { .. }
                 | Standing::Red { .. }
+                | Standing::RedTogether { .. }
                 | Standing::GivenUp { .. }
                 | Standing::Without(_)
                 | Standing::Held
@@ -170,51 +175,33 @@ impl Act<'_> {
             return;
         }
         let window = target.window(self.policy) as usize;
+        let places = self.queue.places(name, self.policy);
         while let Some(walk) = self.walk(name) {
             let carrying = walk.places.iter().filter(|p| p.carries()).count();
             let in_the_way = walk.places.iter().filter(|p| !p.is_apart()).count();
-            if carrying >= window || in_the_way >= window * PLACES_PER_WINDOW {
+            if carrying >= places || in_the_way >= places.max(window * PLACES_PER_WINDOW) {
                 return;
             }
-            let mut free = window - carrying;
+            let mut free = places - carrying;
             while free > 0 {
                 let next = self.queue.next_to_stack(name, Some(&walk), self.policy);
-                let Some(request) = next else { return };
-                self.emit(Fact::Stacked { request });
+                if !self.stack_unit(name, next) {
+                    let Some(request) = next else { return };
+                    self.emit(Fact::Stacked { request, unit: None });
+                }
                 free -= 1;
             }
         }
-    }
-
-    /// Decides on the next push: the green ones at the bottom, strictly in order.
-    fn start_landing(&mut self, name: &BranchName) {
-        let Some(target) = self.queue.targets.get(name) else { return };
-        if target.landing.is_some() || target.frozen.is_some() || self.queue.remote_lost.is_some() {
-            return;
-        }
-        let most = if target.one_at_a_time { 1 } else { usize::MAX };
-        let Some(walk) = self.walk(name) else { return };
-        let green = |p: &Place| match p.standing {
-            Standing::Green { commit, tree } => Some((p.request, commit, tree)),
-            _ => None,
-        };
-        let in_order = walk.places.iter().filter(|p| !p.is_apart());
-        let ready: Vec<_> = in_order.map_while(green).take(most).collect();
-        let Some(&(_, to, tree)) = ready.last() else { return };
-        let requests: Vec<(RequestId, CommitId)> = ready.iter().map(|(r, c, _)| (*r, *c)).collect();
-        if to == walk.tip {
-            requests.iter().for_each(|(request, commit)| self.land(name, *request, *commit, walk.tip));
-            return;
-        }
-        let trees = ready.iter().map(|(_, _, t)| *t).collect();
-        let landing = Landing { from: walk.tip, to, tree, requests, trees };
-        self.emit(Fact::LandingStarted { target: name.clone(), landing });
     }
 
     /// A request's commit is on the target.
     pub(crate) fn land(&mut self, name: &BranchName, request: RequestId, commit: CommitId, base: CommitId) {
         let Some(target) = self.queue.targets.get(name) else { return };
         let assembled = target.assemblies.get(&(base, request));
+        let landing = target.landing.as_ref();
+        let is_member = |l: &&Landing| l.is_member(request);
+        let rollup = landing.filter(is_member).map(|l| l.to);
+        let tested = landing.map(|l| l.tree);
         let tree = match assembled {
             Some(Assembly::Clean { tree, .. }) => Some(*tree),
             Some(Assembly::Conflict { .. } | Assembly::TakesBack { .. }) | None => {
@@ -222,22 +209,38 @@ impl Act<'_> {
             }
         };
         let Some(tree) = tree else { return };
-        let gate = self.evidence(name, request, tree, commit);
+        let gate = self.evidence(
+            name,
+            request,
+            tree,
+            tested.filter(|_| rollup.is_some() || self.is_by_push()),
+            commit,
+        );
         let commit = (commit != base).then_some(commit);
-        self.emit(Fact::Landed { request, commit, tree, base, gate });
+        self.emit(Fact::Landed { request, commit, tree, base, gate, rollup });
         self.resize_window(name, |window| window.saturating_add(1));
     }
 
+    fn is_by_push(&self) -> bool {
+        self.policy.guarantee == Guarantee::EveryPush
+    }
+
+    /// The run that a landing stands on: of its own tree, or of the one that was tested for all of a push.
     fn evidence(
         &self,
         name: &BranchName,
         request: RequestId,
         tree: TreeId,
+        together: Option<TreeId>,
         commit: CommitId,
     ) -> GateEvidence {
         let target = self.queue.targets.get(name);
         let gate = target.and_then(|t| t.gate(self.policy).ok()).map(|g| g.id());
-        let verdict = gate.clone().and_then(|gate| target.and_then(|t| t.verdicts.get(&(tree, gate))));
+        let of = |tree: TreeId| {
+            let gate = gate.clone()?;
+            target.and_then(|t| t.verdicts.get(&(tree, gate)))
+        };
+        let verdict = of(tree).or_else(|| together.and_then(of));
         GateEvidence {
             run: verdict.map(|v| v.run.clone()),
             gate,
@@ -267,14 +270,15 @@ impl Act<'_> {
         let useless: Vec<RunId> = target
             .runs
             .iter()
-            .filter(|(_, run)| {
-                run.gate_id != walk.gate_id || !(of_tip(run.tree) || walk.may_need(run.request, run.tree))
+            .filter(|(id, run)| {
+                let needed =
+                    of_tip(run.tree) || walk.may_need(run.request, run.tree) || target.is_evidence(id, &walk);
+                run.gate_id != walk.gate_id || !needed
             })
             .map(|(id, _)| id.clone())
             .collect();
         useless.into_iter().for_each(|run| self.emit(Fact::RunDropped { run }));
-        let window = self.queue.targets.get(name).map_or(1, |t| t.window(self.policy)) as usize;
-        for place in walk.places.iter().filter(|p| p.carries()).take(window) {
+        for place in self.queue.worth_testing(name, &walk, self.policy) {
             if let Standing::Untested { commit, tree } = place.standing {
                 self.test(name, place, commit, tree);
             }
@@ -309,7 +313,8 @@ impl Act<'_> {
     fn explain_waits(&mut self) {
         let mut changed: Vec<(RequestId, Vec<Blocker>)> = Vec::new();
         let mut kept_apart = Vec::new();
-        let tangled = self.queue.tangled();
+        let told = self.policy.cycles == Cycles::Refuse;
+        let tangled = if told { self.queue.tangled() } else { BTreeSet::new() };
         let names: Vec<BranchName> = self.queue.targets.keys().cloned().collect();
         for name in names {
             let walk = self.walk(&name);
@@ -369,6 +374,7 @@ impl Walk {
             Standing::Green { .. }
             | Standing::Conflict
             | Standing::Red { .. }
+            | Standing::RedTogether { .. }
             | Standing::GivenUp { .. }
             | Standing::Without(_)
             | Standing::Held
@@ -400,7 +406,8 @@ impl Queue {
             _ if place.is_settled() => Vec::new(),
             Standing::Conflict => self.conflict_blockers(name, place),
             Standing::Red { .. } | Standing::GivenUp { .. } => self.suspicion_blockers(place),
-            Standing::Unassembled | Standing::Untested { .. } | Standing::Green { .. } => Vec::new(),
+            Standing::Untested { .. } | Standing::RedTogether { .. } => self.suspect_blockers(place.request),
+            Standing::Unassembled | Standing::Green { .. } => Vec::new(),
         }
     }
 

@@ -2,14 +2,16 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 use yardmaster_protocol::{
-    Announcement, Assembly, Blocker, BlockerKind, BranchName, ChangeSize, CommitId, Failure, Gate, GateId,
-    IntakeSeq, Landing, Millis, Pressure, Project, RequestId, RunId, RunOutcome, TreeId,
+    AgentName, Announcement, Assembly, Blocker, BlockerKind, BranchName, ChangeSize, CommitId, Failure, Gate,
+    GateId, IntakeSeq, Landing, Millis, Pressure, Project, RequestId, RunId, RunOutcome, TreeId,
 };
 
 use crate::compare::Compared;
 use crate::freeze::Frozen;
+use crate::independent::Evidence;
 use crate::index::Index;
 use crate::intent::{Intended, Place};
+use crate::odds::{Record, Suspicion};
 use crate::pause::Pause;
 use crate::policy::{GateRule, Policy};
 use crate::review::Reviews;
@@ -40,6 +42,9 @@ pub struct Queue {
     /// What agents were told last about the length of the queue.
     #[serde(default)]
     pub(crate) pressure: Pressure,
+    /// How the work of each agent fares.
+    #[serde(default)]
+    pub(crate) records: BTreeMap<AgentName, Record>,
     /// What reviewers have said.
     #[serde(default)]
     pub(crate) reviews: Reviews,
@@ -69,6 +74,15 @@ pub(crate) struct Request {
     pub(crate) events: u32,
     pub(crate) phase: Phase,
     pub(crate) blockers: Vec<Blocker>,
+    /// It lands together with those of the same unit, or not at all.
+    #[serde(default)]
+    pub(crate) unit: Option<RequestId>,
+    /// It was red together with others.
+    #[serde(default)]
+    pub(crate) suspicion: Option<Suspicion>,
+    /// It was green, on top of something.
+    #[serde(default)]
+    pub(crate) proved: bool,
 }
 
 /// Where a live request is.
@@ -209,6 +223,18 @@ pub(crate) struct Target {
     /// How those in custody merge with each other and with the tip.
     #[serde(default)]
     pub(crate) compared: Compared,
+    /// Merge commits of batches, by their parents.
+    #[serde(default, with = "pairs")]
+    pub(crate) rollups: BTreeMap<(CommitId, CommitId), CommitId>,
+    /// How requests fare here.
+    #[serde(default)]
+    pub(crate) record: Record,
+    /// The latest tip that a landing of ours made.
+    #[serde(default)]
+    pub(crate) ours: Option<CommitId>,
+    /// The latest run of each, where the project declares what has nothing to do with each other.
+    #[serde(default)]
+    pub(crate) evidence: BTreeMap<RequestId, Evidence>,
 }
 
 impl Default for Target {
@@ -231,6 +257,10 @@ impl Default for Target {
             stalled: None,
             paused: None,
             compared: Compared::default(),
+            rollups: BTreeMap::new(),
+            record: Record::default(),
+            ours: None,
+            evidence: BTreeMap::new(),
         }
     }
 }
@@ -300,6 +330,9 @@ pub(crate) struct Run {
     /// When it was asked for; none in older snapshots.
     #[serde(default)]
     pub(crate) asked: Option<Millis>,
+    /// What it stands on, lowest first.
+    #[serde(default)]
+    pub(crate) behind: Vec<RequestId>,
 }
 
 impl Queue {

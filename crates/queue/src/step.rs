@@ -75,6 +75,7 @@ impl Queue {
                     definitions,
                 });
             }
+            Input::RolledUp { target, base, top, commit } => act.rolled_up(&target, base, top, commit),
             Input::RunEnded(report) => act.run_ended(report),
             Input::LandEnded { target, to, outcome, project } => {
                 act.land_ended(&target, to, outcome, project);
@@ -349,7 +350,7 @@ impl<'a> Act<'a> {
         let seen = self.queue.targets.get(&target).and_then(|t| Some((t.tip?, t.tree?)));
         if let (true, Some((tip, tree))) = (contained && !self.is_frozen(&target), seen) {
             let gate = GateEvidence { run: None, gate: None, seconds: 0.0, reused: false };
-            self.emit(Fact::Landed { request, commit: None, tree, base: tip, gate });
+            self.emit(Fact::Landed { request, commit: None, tree, base: tip, gate, rollup: None });
         }
     }
 

@@ -3,7 +3,7 @@ use yardmaster_protocol::{
 };
 
 use crate::policy::Policy;
-use crate::state::{Ended, Ending, Phase, Queue, Request};
+use crate::state::{Ended, Ending, Phase, Queue, Request, Target};
 use crate::walk::{Place, Standing, Walk};
 
 const ROWS: usize = 1_000;
@@ -144,6 +144,10 @@ impl Queue {
         let ahead = ahead_of(place);
         match &place.standing {
             Standing::Unassembled => ("assembling", String::new()),
+            Standing::Untested { .. } if self.is_with(live, walk, place).is_some() => {
+                let other = self.is_with(live, walk, place).map(|r| r.to_string()).unwrap_or_default();
+                ("testing", format!("in one run with {other}"))
+            }
             Standing::Untested { .. } => {
                 ("testing", if ahead.is_empty() { String::new() } else { format!("on top of {ahead}") })
             }
@@ -154,11 +158,34 @@ impl Queue {
             Standing::Red { .. } if place.is_settled() => {
                 ("blocked", format!("red on top of `{}`, which is tested by itself now", live.target))
             }
-            Standing::Red { .. } | Standing::GivenUp { .. } => ("blocked", format!("red on top of {ahead}")),
+            Standing::Red { .. } | Standing::RedTogether { .. } | Standing::GivenUp { .. } => {
+                ("blocked", format!("red on top of {ahead}"))
+            }
             Standing::Held => ("blocked", "it may not land".to_owned()),
             Standing::Excused => ("blocked", format!("`{}` itself is red", live.target)),
             Standing::Without(other) => ("blocked", format!("depends on {other}")),
         }
+    }
+}
+
+impl Queue {
+    /// In whose run a request is tested.
+    fn is_with(&self, live: &Request, walk: Option<&Walk>, place: &Place) -> Option<RequestId> {
+        Some(self.targets.get(&live.target)?.run_with(place, walk?)?.0)
+    }
+}
+
+impl Target {
+    /// The one above in whose run it is tested, where it has none of its own.
+    pub(crate) fn run_with(&self, place: &Place, walk: &Walk) -> Option<(RequestId, &RunId)> {
+        if self.is_running(place, walk) {
+            return None;
+        }
+        let above = walk.places.iter().skip_while(|p| p.request != place.request).skip(1);
+        let found = above.filter(|p| p.behind.contains(&place.request)).find(|p| self.is_running(p, walk))?;
+        let Standing::Untested { tree, .. } = found.standing else { return None };
+        let run = self.runs.iter().find(|(_, r)| r.tree == tree)?.0;
+        Some((found.request, run))
     }
 }
 

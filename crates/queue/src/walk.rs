@@ -1,4 +1,6 @@
-use yardmaster_protocol::{Assembly, BranchName, CommitId, GateId, RequestId, RunOutcome, TreeId};
+use yardmaster_protocol::{
+    Assembly, BranchName, CommitId, Gate, GateId, Independence, RequestId, RunOutcome, TreeId,
+};
 
 use crate::depend::Missing;
 use crate::health::Fault;
@@ -22,6 +24,10 @@ pub(crate) struct Place {
     /// The requests between the tip and `base`, lowest first.
     pub(crate) behind: Vec<RequestId>,
     pub(crate) standing: Standing,
+    /// So many of those topmost in `behind` are of its own unit.
+    pub(crate) mates_below: usize,
+    /// It is not followed by others of its unit.
+    pub(crate) ends_unit: bool,
 }
 
 /// What is known of a request's candidate on its base.
@@ -37,6 +43,8 @@ pub(crate) enum Standing {
     Green { commit: CommitId, tree: TreeId },
     /// The gate did not.
     Red { tree: TreeId },
+    /// The gate did not, and it was the first to be tested of several: any of them can be at fault.
+    RedTogether { commit: CommitId, tree: TreeId },
     /// Runs of it were lost too often.
     GivenUp { tree: TreeId },
     /// What it depends on is not beneath it any more.
@@ -51,7 +59,10 @@ impl Place {
     /// Whether those above it stand on it.
     pub(crate) fn carries(&self) -> bool {
         match self.standing {
-            Standing::Unassembled | Standing::Untested { .. } | Standing::Green { .. } => true,
+            Standing::Unassembled
+            | Standing::Untested { .. }
+            | Standing::Green { .. }
+            | Standing::RedTogether { .. } => true,
             Standing::Conflict
             | Standing::Red { .. }
             | Standing::GivenUp { .. }
@@ -68,7 +79,7 @@ impl Place {
 
     /// Nothing undecided is beneath it: what it shows is its own.
     pub(crate) fn is_settled(&self) -> bool {
-        self.behind.is_empty()
+        self.behind.len() == self.mates_below
     }
 }
 
@@ -79,44 +90,161 @@ impl Queue {
         let tip = target.tip?;
         let gate = target.gate(policy).ok()?;
         let gate_id = gate.id();
-        let no_gate = gate.steps.is_empty();
         let closed = target.is_closed_by_red(&gate, &gate_id, policy);
-        let mut places = Vec::with_capacity(target.stack.len());
-        let (mut base, mut behind, mut known) = (tip, Vec::new(), true);
-        for (i, &request) in target.stack.iter().enumerate() {
-            let below = target.stack.get(..i).unwrap_or_default();
-            let standing = match self.missing(request, below, &behind) {
-                Some(other) => Standing::Without(other),
-                None if self.is_held(request, policy) => Standing::Held,
-                None if closed => Standing::Excused,
-                None if !known => Standing::Unassembled,
-                None => standing(target, base, request, &gate_id, no_gate, policy),
-            };
-            let standing = match standing {
-                Standing::Red { tree } if behind.is_empty() => {
-                    let verdict = target.verdicts.get(&(tree, gate_id.clone()));
-                    let fault = verdict.map(|v| target.fault(&gate, &gate_id, policy, v));
-                    if fault == Some(Fault::Base) { Standing::Excused } else { Standing::Red { tree } }
-                }
-                other => other,
-            };
-            let place = Place { request, base, behind: behind.clone(), standing };
-            if place.carries() {
-                behind.push(request);
-            }
-            match place.standing {
-                Standing::Unassembled => known = false,
-                Standing::Untested { commit, .. } | Standing::Green { commit, .. } => base = commit,
-                Standing::Conflict
-                | Standing::Red { .. }
-                | Standing::GivenUp { .. }
-                | Standing::Without(_)
-                | Standing::Held
-                | Standing::Excused => {}
-            }
-            places.push(place);
+        let walk = Walk { tip, gate_id, places: Vec::with_capacity(target.stack.len()) };
+        let apart = target.independence() != Independence::None;
+        let together = self.batch_max(name, policy) > 1;
+        let mut climb = Climb {
+            queue: self,
+            name,
+            target,
+            policy,
+            gate,
+            closed,
+            together,
+            walk,
+            footing: Footing { base: tip, behind: Vec::new(), known: true },
+            carrying: apart.then(Vec::new),
+        };
+        let mut stack = target.stack.as_slice();
+        while let Some(first) = stack.first() {
+            let unit = self.live.get(first).and_then(|r| r.unit);
+            let same = |id: &&RequestId| unit.is_some() && self.live.get(id).is_some_and(|r| r.unit == unit);
+            let size = stack.iter().take_while(same).count().max(1);
+            let (group, rest) = stack.split_at(size);
+            climb.group(group);
+            stack = rest;
         }
-        Some(Walk { tip, gate_id, places })
+        Some(climb.walk)
+    }
+}
+
+/// What the next one stands on.
+#[derive(Clone)]
+struct Footing {
+    base: CommitId,
+    behind: Vec<RequestId>,
+    /// Everything beneath is assembled.
+    known: bool,
+}
+
+/// A walk under way.
+struct Climb<'a> {
+    queue: &'a Queue,
+    name: &'a BranchName,
+    target: &'a Target,
+    policy: &'a Policy,
+    gate: Gate,
+    closed: bool,
+    /// Several may be tested by one run.
+    together: bool,
+    walk: Walk,
+    footing: Footing,
+    /// Those that carry so far, each with what it stands on, where not everybody stands on everybody.
+    carrying: Option<Vec<(RequestId, Vec<RequestId>)>>,
+}
+
+impl Climb<'_> {
+    /// One request, or several that land as one unit: if one of them cannot carry, none does.
+    fn group(&mut self, group: &[RequestId]) {
+        let (before, from) = (self.footing.clone(), self.walk.places.len());
+        for (i, request) in group.iter().enumerate() {
+            self.place(*request, group, i);
+        }
+        let placed = self.walk.places.get_mut(from..).unwrap_or_default();
+        let Some(bad) = placed.iter().find(|p| !p.carries()).map(|p| p.request) else { return };
+        for mate in placed.iter_mut().filter(|p| p.carries()) {
+            mate.standing = Standing::Without(Missing::Request(bad));
+        }
+        self.footing = before;
+    }
+
+    fn place(&mut self, request: RequestId, group: &[RequestId], mates_below: usize) {
+        if self.carrying.is_some() {
+            self.find_footing(request);
+        }
+        let ends_unit = mates_below + 1 == group.len();
+        let (base, behind) = (self.footing.base, self.footing.behind.clone());
+        let standing = self.standing(request, group);
+        let mut place = Place { request, base, behind, standing, mates_below, ends_unit };
+        if let Standing::Red { tree } = place.standing {
+            place.standing = self.whose(&place, tree);
+        }
+        if place.carries() {
+            if let Some(carrying) = &mut self.carrying {
+                carrying.push((request, place.behind.clone()));
+            }
+            self.footing.behind.push(request);
+        }
+        match place.standing {
+            Standing::Unassembled => self.footing.known = false,
+            Standing::Untested { commit, .. }
+            | Standing::Green { commit, .. }
+            | Standing::RedTogether { commit, .. } => self.footing.base = commit,
+            Standing::Conflict
+            | Standing::Red { .. }
+            | Standing::GivenUp { .. }
+            | Standing::Without(_)
+            | Standing::Held
+            | Standing::Excused => {}
+        }
+        self.walk.places.push(place);
+    }
+
+    /// Where requests need not stand on each other, each has a footing of its own.
+    fn find_footing(&mut self, request: RequestId) {
+        let carrying = self.carrying.as_deref().unwrap_or_default();
+        let behind = self.queue.stands_on(self.name, request, carrying);
+        let mut footing = Footing { base: self.walk.tip, behind, known: true };
+        for other in &footing.behind {
+            match self.target.assemblies.get(&(footing.base, *other)) {
+                Some(Assembly::Clean { commit, .. }) => footing.base = *commit,
+                Some(Assembly::Conflict { .. } | Assembly::TakesBack { .. }) | None => footing.known = false,
+            }
+        }
+        self.footing = footing;
+    }
+
+    fn standing(&self, request: RequestId, group: &[RequestId]) -> Standing {
+        let Footing { base, behind, known } = &self.footing;
+        let below = self.target.stack.get(..self.walk.places.len()).unwrap_or_default();
+        let missing = if group.len() > 1 {
+            let (below, behind): (Vec<_>, Vec<_>) =
+                (below.iter().chain(group).copied().collect(), behind.iter().chain(group).copied().collect());
+            self.queue.missing(request, &below, &behind)
+        } else {
+            self.queue.missing(request, below, behind)
+        };
+        match missing {
+            Some(other) => Standing::Without(other),
+            None if self.queue.is_held(request, self.policy) => Standing::Held,
+            None if self.closed => Standing::Excused,
+            None if !known => Standing::Unassembled,
+            None => {
+                let no_gate = self.gate.steps.is_empty();
+                standing(self.target, *base, request, &self.walk.gate_id, no_gate, self.policy)
+            }
+        }
+    }
+
+    /// Whether a red one is at fault itself, as far as its place can say.
+    fn whose(&self, place: &Place, tree: TreeId) -> Standing {
+        let verdict = self.target.verdicts.get(&(tree, self.walk.gate_id.clone()));
+        if place.is_settled() {
+            let fault = verdict.map(|v| self.target.fault(&self.gate, &self.walk.gate_id, self.policy, v));
+            return if fault == Some(Fault::Base) { Standing::Excused } else { Standing::Red { tree } };
+        }
+        let outside = self.walk.places.len() - place.mates_below;
+        let beneath = self.walk.places.get(..outside).unwrap_or_default();
+        let next = beneath.iter().rev().find(|p| p.carries());
+        let decided = next.is_none_or(|p| self.target.is_decided(p, &self.walk));
+        let made = self.target.assemblies.get(&(place.base, place.request));
+        match made {
+            Some(Assembly::Clean { commit, .. }) if self.together && !decided => {
+                Standing::RedTogether { commit: *commit, tree }
+            }
+            _ => Standing::Red { tree },
+        }
     }
 }
 
@@ -133,7 +261,8 @@ fn standing(
         Some(Assembly::Conflict { .. } | Assembly::TakesBack { .. }) => return Standing::Conflict,
         Some(Assembly::Clean { commit, tree, .. }) => (*commit, *tree),
     };
-    if no_gate || commit == base {
+    // What brings nothing onto something else is as green as that is.
+    if no_gate || (commit == base && target.tip == Some(base)) {
         return Standing::Green { commit, tree };
     }
     match target.verdicts.get(&(tree, gate_id.clone())) {

@@ -128,6 +128,7 @@ impl Queue {
                 None => format!("{called} waits to be tested"),
             },
             Standing::Green { .. } => format!("{called} is green and not pushed"),
+            Standing::RedTogether { .. } => format!("{called} is red together with others"),
             Standing::Red { .. } => match target.runs.iter().find(|(_, r)| r.request.is_none()) {
                 Some((id, _)) => format!(
                     "{called} is red, and `{name}` itself is being tested to know why (`yardmaster logs {id}`)"

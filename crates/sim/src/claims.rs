@@ -115,7 +115,13 @@ impl Ledger {
         if self.pushed.get(&request) == Some(&true) {
             return Ok(());
         }
-        let missing = a.depends_on.iter().find(|name| !met(name));
+        // Those of one unit arrive in one push.
+        let tree = self.pushed_trees.get(&request);
+        let arrives = |name: &String| {
+            let mut others = self.requests.iter().filter(|(id, r)| self.is_named(**id, r, name));
+            others.any(|(id, _)| self.pushed.contains_key(id) && self.pushed_trees.get(id) == tree)
+        };
+        let missing = a.depends_on.iter().find(|name| !met(name) && !arrives(name));
         Violation::unless(missing.is_none(), "nothing lands before what it depends on", || {
             format!("{request} ({}) needs {}", a.branch, missing.map_or("", String::as_str))
         })

@@ -25,6 +25,7 @@ pub(crate) struct Daemon {
     pub(crate) waits: bool,
     pub(crate) pinning: bool,
     pub(crate) assembling: BTreeSet<BranchName>,
+    pub(crate) rolling: BTreeSet<BranchName>,
     pub(crate) comparing: BTreeSet<BranchName>,
     /// Targets with a look or a push under way.
     pub(crate) busy: BTreeSet<BranchName>,

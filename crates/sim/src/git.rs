@@ -3,7 +3,7 @@ use std::rc::Rc;
 
 use yardmaster_protocol::{
     Assembled, Assembly, CandidateSpec, ChangeSize, CommitId, Inspection, MergedBy, Movement, ObjectId,
-    PairConflict, RequestId, TipConflict, TreeId,
+    PairConflict, RequestId, Rollup, TipConflict, TreeId,
 };
 
 use crate::rng::digest;
@@ -214,6 +214,13 @@ impl Git {
             }
         }
         merges
+    }
+
+    /// The merge commit of a batch.
+    pub(crate) fn roll_up(&mut self, rollup: &Rollup) -> CommitId {
+        let (tree, name) =
+            (self.tree(rollup.top), format!("[{} to {}]", rollup.members, self.name(rollup.top)));
+        self.commit_tree(&[rollup.base, rollup.top], tree, &rollup.message, &name)
     }
 
     fn candidate(&mut self, base: CommitId, spec: &CandidateSpec) -> Assembly {

@@ -27,6 +27,15 @@ impl World {
                         self.own(ms, Own::Merged { target, merges });
                     }
                 }
+                Order::RollUp { target, rollup } => {
+                    let free =
+                        self.daemons.get_mut(&self.acting).is_some_and(|d| d.rolling.insert(target.clone()));
+                    if free {
+                        let made = (!self.is_out(Outage::Mirror)).then(|| self.git.roll_up(&rollup));
+                        let ms = self.rng.range(1, 200);
+                        self.own(ms, Own::RolledUp { target, parents: (rollup.base, rollup.top), made });
+                    }
+                }
                 Order::Compare { target, tip, requests } => self.compare(target, tip, requests),
                 Order::Test(job) => jobs.push(job),
                 Order::Land { target, landing } => self.push(target, landing),
@@ -137,6 +146,24 @@ impl World {
             daemon.comparing.remove(target);
         }
         self.input(comparison)
+    }
+
+    pub(crate) fn rolled_up(
+        &mut self,
+        target: BranchName,
+        (base, top): (CommitId, CommitId),
+        made: Option<CommitId>,
+    ) -> Result<(), Violation> {
+        if let Some(daemon) = self.daemons.get_mut(&self.acting) {
+            daemon.rolling.remove(&target);
+        }
+        match made {
+            Some(commit) => self.input(Input::RolledUp { target, base, top, commit }),
+            None => {
+                self.own(BACKOFF, Own::FreeAgain { target: None });
+                Ok(())
+            }
+        }
     }
 
     pub(crate) fn merged(

@@ -179,6 +179,7 @@ impl World {
             Own::Again { input } => self.again(*input),
             Own::Pinned { found } => self.pinned(found),
             Own::Merged { target, merges } => self.merged(target, merges),
+            Own::RolledUp { target, parents, made } => self.rolled_up(target, parents, made),
             Own::Compared { target, comparison } => self.compared(&target, *comparison),
             Own::PushReturns { target, landing, pushed } => self.push_returns(target, &landing, pushed),
             Own::LookDue { target, periodic } => {

@@ -4,7 +4,7 @@ use yardmaster_protocol::{
     Announcement, Assembly, Blocker, BlockerKind, BranchName, CommitId, Event, Fact, Gate, GateId, IntakeSeq,
     Millis, Priority, Project, RequestId, RunId, RunOutcome, TreeId,
 };
-use yardmaster_queue::{GateRule, Policy, Step};
+use yardmaster_queue::{GateRule, Guarantee, Policy, Step};
 
 use crate::gate::GateRules;
 use crate::git::Git;
@@ -47,6 +47,8 @@ pub(crate) struct Ledger {
     pub(crate) landed_heads: BTreeMap<(BranchName, CommitId), RequestId>,
     /// Landed, and not on the target any more.
     pub(crate) fell_off: BTreeSet<RequestId>,
+    /// The tree of the top of the push that each was last part of.
+    pub(crate) pushed_trees: BTreeMap<RequestId, TreeId>,
     /// Being pushed; true: something fell off meanwhile, and the push could not be called back.
     pub(crate) pushed: BTreeMap<RequestId, bool>,
     /// Targets that stand still.
@@ -54,6 +56,8 @@ pub(crate) struct Ledger {
     pub(crate) runs: BTreeMap<RunId, Asked>,
     /// Pushes that were decided on, with the gate that judged them.
     pub(crate) landings: BTreeMap<(BranchName, CommitId, CommitId), Gate>,
+    /// Those of them of which only the tip was tested.
+    pub(crate) by_push: BTreeSet<(BranchName, CommitId, CommitId)>,
     /// Whose candidates have a tree.
     pub(crate) made: BTreeMap<TreeId, BTreeSet<RequestId>>,
     /// Requests that were red, lost or in conflict somewhere, or did not stand where they did.
@@ -116,6 +120,8 @@ pub(crate) struct Record {
     pub(crate) files: BTreeSet<String>,
     /// Where it landed.
     pub(crate) commit: Option<CommitId>,
+    /// The commit on the first-parent history that brought it there, where that is another one.
+    pub(crate) rollup: Option<CommitId>,
     /// The server's time of its announcement.
     pub(crate) sent: Millis,
     /// The server's time of its end.
@@ -236,7 +242,7 @@ impl Ledger {
                 self.amended.insert(*request);
                 Ok(())
             }
-            Fact::Stacked { request } => {
+            Fact::Stacked { request, .. } => {
                 self.is_let_in(*request)?;
                 self.stacked.push(*request);
                 Ok(())
@@ -263,7 +269,13 @@ impl Ledger {
             | Fact::Reviewed { .. }
             | Fact::ReviewRefused { .. }
             | Fact::Compared { .. }
+            | Fact::RolledUp { .. }
             | Fact::CandidatesLost { .. } => Ok(()),
+            Fact::Suspected { run, requests, with, .. } => self.is_suspected_rightly(run, requests, with),
+            Fact::Carried { request, .. } => Err(Violation::new(
+                "no verdict is carried over where nobody declares it",
+                request.to_string(),
+            )),
             Fact::TargetSeen { .. }
             | Fact::TargetRed { .. }
             | Fact::TargetGreen { .. }
@@ -297,6 +309,7 @@ impl Ledger {
             pinned: false,
             files: BTreeSet::new(),
             commit: None,
+            rollup: None,
             sent: *published,
             until: Millis(u64::MAX),
         };
@@ -374,7 +387,13 @@ impl Ledger {
                 })?;
                 let frozen = self.frozen.contains(target);
                 Violation::unless(!frozen, "nothing is pushed to a frozen target", || target.to_string())?;
-                self.landings.insert((target.clone(), landing.from, landing.to), gate);
+                let key = (target.clone(), landing.from, landing.to);
+                if truth.policy.guarantee == Guarantee::EveryPush {
+                    self.by_push.insert(key.clone());
+                }
+                self.landings.insert(key, gate);
+                self.pushed_trees
+                    .extend(landing.requests.iter().map(|(request, _)| (*request, landing.tree)));
                 self.pushed.extend(landing.requests.iter().map(|(request, _)| (*request, false)));
                 Ok(())
             }
@@ -449,7 +468,7 @@ impl Ledger {
     }
 
     fn landed(&mut self, truth: &Truth, fact: &Fact) -> Result<(), Violation> {
-        let Fact::Landed { request, commit, tree, .. } = fact else { return Ok(()) };
+        let Fact::Landed { request, commit, tree, rollup, .. } = fact else { return Ok(()) };
         if commit.is_some() {
             self.needs_have_landed(*request)?;
             self.is_tested_as_told(fact)?;
@@ -480,7 +499,7 @@ impl Ledger {
         )?;
         self.end_at(truth, *request);
         if let Some(record) = self.requests.get_mut(request) {
-            record.commit = *commit;
+            (record.commit, record.rollup) = (*commit, *rollup);
         }
         self.end(*request, End::Landed)
     }

@@ -103,6 +103,7 @@ impl World {
             waits: false,
             pinning: false,
             assembling: Default::default(),
+            rolling: Default::default(),
             comparing: Default::default(),
             busy: Default::default(),
             unacked: Default::default(),

@@ -1,5 +1,5 @@
 use yardmaster_protocol::{AgentName, BranchName, Gate};
-use yardmaster_queue::{BaseRed, GateRule, Overlap, Policy};
+use yardmaster_queue::{BaseRed, Cycles, GateRule, Guarantee, Overlap, Policy};
 
 use crate::fault::{Fault, points};
 use crate::gate::GATE_REGION;
@@ -35,6 +35,13 @@ pub(crate) fn policy(rng: &mut Rng) -> Policy {
         1 => Overlap::Systems,
         _ => Overlap::Textual,
     };
+    if rng.chance(50) {
+        policy.batch_max = u32::try_from(rng.range(2, 6)).unwrap_or(2);
+        policy.slots = u32::try_from(rng.range(0, 4)).unwrap_or(0);
+    }
+    policy.cycles = if rng.chance(40) { Cycles::Bundle } else { Cycles::Refuse };
+    policy.guarantee = if rng.chance(15) { Guarantee::EveryPush } else { Guarantee::EveryCommit };
+    policy.least_chance = u16::try_from(rng.range(0, 300)).unwrap_or(0);
     policy.max_pending = if rng.chance(10) { 4 } else { 1_000 };
     policy.max_pending_per_agent = if rng.chance(10) { 3 } else { 256 };
     policy

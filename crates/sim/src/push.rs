@@ -1,6 +1,6 @@
 use std::collections::BTreeSet;
 
-use yardmaster_protocol::{BranchName, CommitId, LandOutcome, Landing, Sighting};
+use yardmaster_protocol::{BranchName, CommitId, LandOutcome, Landing, Rollup, Sighting};
 use yardmaster_queue::Input;
 
 use crate::fault::Fault;
@@ -86,15 +86,20 @@ impl World {
         Violation::unless(forward, "the target only moves forward", || self.git.name(landing.to))?;
         let key = (target.clone(), landing.from, landing.to);
         let gate = self.ledger.landings.get(&key).cloned().unwrap_or_default();
+        let tip_only = self.ledger.by_push.contains(&key);
         for commit in self.git.first_parents(landing.to, Some(landing.from)) {
             let tree = self.git.tree(commit);
             let name = || self.git.name(commit);
             let green = self.rules.is_green(&self.git.files(commit), &gate) || self.flaked.contains(&tree);
             let tested = self.ledger.greens.contains(&(tree, gate.id()));
-            let fine = gate.steps.is_empty() || (green && tested);
+            let fine = gate.steps.is_empty() || (green && tested) || (tip_only && commit != landing.to);
             Violation::unless(fine, "every commit on the target was green itself", || {
                 format!("{} on {target}: green {green}, tested {tested}", name())
             })?;
+            if let Some(rollup) = landing.rollup.as_ref().filter(|_| commit == landing.to) {
+                self.check_rollup(landing, rollup)?;
+                continue;
+            }
             let request = landing.requests.iter().find(|(_, c)| *c == commit).map(|(r, _)| *r);
             let head = request.and_then(|r| self.ledger.requests.get(&r)?.head);
             let Some(head) = head else {
@@ -103,6 +108,25 @@ impl World {
             self.check_content(head, commit)?;
         }
         Ok(())
+    }
+
+    /// A batch's merge commit is what its topmost member is, and has all members beneath it, each with its content.
+    fn check_rollup(&self, landing: &Landing, rollup: &Rollup) -> Result<(), Violation> {
+        let whole = self.git.tree(landing.to) == self.git.tree(rollup.top)
+            && self.git.parent(landing.to) == Some(rollup.base);
+        Violation::unless(whole, "a batch lands as it was tested", || format!("{landing:?}"))?;
+        let mut beneath = rollup.base;
+        let members = landing.requests.iter().filter(|(r, _)| landing.is_member(*r));
+        for (request, commit) in members.filter(|(_, commit)| !self.git.contains(landing.from, *commit)) {
+            let stands = *commit == beneath || self.git.parent(*commit) == Some(beneath);
+            Violation::unless(stands, "members stand on each other", || format!("{request} of {landing:?}"))?;
+            let head = self.ledger.requests.get(request).and_then(|r| r.head);
+            if let Some(head) = head.filter(|_| *commit != beneath) {
+                self.check_content(head, *commit)?;
+            }
+            beneath = *commit;
+        }
+        Violation::unless(beneath == rollup.top, "a batch has all of its members", || format!("{landing:?}"))
     }
 
     /// All that the head changes and nothing else.

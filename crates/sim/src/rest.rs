@@ -84,7 +84,10 @@ impl World {
             let history = self.git.first_parents(*tip, None);
             for (id, record) in self.ledger.requests.iter().filter(|(_, r)| r.target == *target) {
                 let Some(commit) = record.commit else { continue };
-                let times = history.iter().filter(|c| **c == commit).count();
+                let brought = record.rollup.unwrap_or(commit);
+                let times = history.iter().filter(|c| **c == brought).count();
+                let beneath = self.git.contains(brought, commit);
+                Violation::unless(beneath, "a batch has its members beneath it", || id.to_string())?;
                 Violation::unless(times == 1, "landed is on the target once", || format!("{id}: {times}"))?;
             }
         }

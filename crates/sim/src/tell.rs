@@ -389,6 +389,10 @@ impl Teller {
                     let merges = self.git.assemble(base, &specs);
                     self.input(Input::Assembled { target, merges })
                 }
+                Order::RollUp { target, rollup } => {
+                    let commit = self.git.roll_up(&rollup);
+                    self.input(Input::RolledUp { target, base: rollup.base, top: rollup.top, commit })
+                }
                 Order::Compare { target, tip, requests } => {
                     let (conflicts, with_tip) = self.git.compare(tip, &requests, &self.queue.heads(&target));
                     let definitions = Vec::new();

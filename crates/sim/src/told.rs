@@ -1,5 +1,5 @@
-use yardmaster_protocol::{BranchName, Fact, Movement, RequestId, TargetView, TipHealth};
-use yardmaster_queue::{BaseRed, Overlap, Step};
+use yardmaster_protocol::{BranchName, Fact, Movement, RequestId, RunId, TargetView, TipHealth, TreeId};
+use yardmaster_queue::{BaseRed, Cycles, Overlap, Step};
 
 use crate::daemon::Daemon;
 use crate::ledger::{Asked, End, Ledger, Truth};
@@ -20,6 +20,7 @@ impl Ledger {
         let tries = self.tries.get(&key).copied().unwrap_or(0);
         Violation::unless(*attempt == tries + 1, "attempts are counted", || format!("{run}: {attempt}"))?;
         let most = truth.policy.window_max.max(truth.policy.window_min).max(1) as usize;
+        let most = most * truth.policy.batch_max as usize + self.longest_unit(truth);
         Violation::unless(behind.len() < most, "nothing above the window is tested", || run.to_string())
     }
 
@@ -51,6 +52,37 @@ impl Ledger {
         Violation::unless(!closed, "nothing new starts on a paused target", || request.to_string())
     }
 
+    /// Only who was in a red run of several lets others pass.
+    pub(crate) fn is_suspected_rightly(
+        &mut self,
+        run: &RunId,
+        requests: &[RequestId],
+        with: &[RequestId],
+    ) -> Result<(), Violation> {
+        let asked = self.runs.get(run).cloned();
+        let in_it = |r: &RequestId| {
+            asked
+                .as_ref()
+                .is_some_and(|a| a.request == Some(*r) || a.behind.contains(r) || self.made_tree(a.tree, *r))
+        };
+        let red = asked.as_ref().is_some_and(|a| self.reds.contains(&(a.tree, a.gate.clone())));
+        let fine = red && requests.len() > 1 && requests.iter().all(in_it);
+        self.doubtful.extend(requests.iter().chain(with));
+        let moved = |r: &RequestId| requests.contains(r) || with.contains(r);
+        let (last, first): (Vec<_>, Vec<_>) = self.stacked.iter().copied().partition(moved);
+        self.stacked = first.into_iter().chain(last).collect();
+        Violation::unless(fine, "who was red together is set aside", || format!("{run}: {requests:?}"))
+    }
+
+    /// A unit is let in whole.
+    fn longest_unit(&self, truth: &Truth) -> usize {
+        if truth.policy.cycles == Cycles::Bundle { self.requests.len() } else { 0 }
+    }
+
+    fn made_tree(&self, tree: TreeId, request: RequestId) -> bool {
+        self.made.get(&tree).is_some_and(|made| made.contains(&request))
+    }
+
     pub(crate) fn is_window(truth: &Truth, window: u32) -> Result<(), Violation> {
         let least = truth.policy.window_min.max(1);
         let fits = (least..=truth.policy.window_max.max(least)).contains(&window);
@@ -64,7 +96,10 @@ impl Ledger {
         let holds = self.runs.get(run).is_some_and(|asked| {
             let own = asked.request == Some(*request) && asked.candidate == *commit;
             let took = self.took.get(run).copied().unwrap_or(0);
-            asked.tree == *tree && gate.reused != own && (gate.seconds * 1_000.0).round() as u64 == took
+            let of_push = self.pushed_trees.get(request).is_some_and(|top| asked.tree == *top);
+            (asked.tree == *tree || of_push)
+                && gate.reused != own
+                && (gate.seconds * 1_000.0).round() as u64 == took
         });
         Violation::unless(holds, "the evidence of a landing is its run's", || format!("{request}: {gate:?}"))
     }

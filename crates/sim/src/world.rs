@@ -60,6 +60,7 @@ pub(crate) enum Own {
     Commit,
     Again { input: Box<Input> },
     Pinned { found: Option<Vec<(RequestId, Inspection)>> },
+    RolledUp { target: BranchName, parents: (CommitId, CommitId), made: Option<CommitId> },
     Merged { target: BranchName, merges: Option<Vec<Assembled>> },
     Compared { target: BranchName, comparison: Box<Input> },
     PushReturns { target: BranchName, landing: Landing, pushed: Option<Pushed> },

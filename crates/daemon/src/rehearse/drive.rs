@@ -182,6 +182,10 @@ impl<'a> Drive<'a> {
                     compare(self.mirror, &self.known, question)?;
                 Input::Compared { target, tip, requests, conflicts, with_tip, definitions }
             }
+            Order::RollUp { target, rollup } => {
+                let commit = self.mirror.roll_up(&rollup)?;
+                Input::RolledUp { target, base: rollup.base, top: rollup.top, commit }
+            }
             // There are no steps, so nothing is tested; whoever asks all the same is told that time has passed.
             Order::Test(_) => Input::Tick { awake: self.now },
             Order::Land { target, landing } => self.landed(target, &landing),

@@ -142,8 +142,14 @@ fn a_landing_is_audited_before_and_after_its_push() {
     let stack = mirror.assemble(tip, &[spec(9, head)]).expect("assembled");
     let Assembly::Clean { commit, tree, .. } = stack[0].assembly else { panic!("{stack:?}") };
     let other: TreeId = world.git(&["rev-parse", "main^{tree}"]).parse().expect("an id");
-    let landing =
-        |from, to, tree| Landing { from, to, tree, requests: vec![(RequestId(9), to)], trees: vec![tree] };
+    let landing = |from, to, tree| Landing {
+        from,
+        to,
+        tree,
+        requests: vec![(RequestId(9), to)],
+        trees: vec![tree],
+        rollup: None,
+    };
     for (wrong, says) in [
         (landing(tip, commit, other), "was tested"),
         (landing(commit, head, tree), "does not stand on"),

@@ -127,7 +127,13 @@ impl<'a> Reading<'a> {
                 (link(id, LinkKind::Merging, sentence, "its merge is known"), below)
             }
             Standing::Untested { tree, .. } => {
-                let run = target.runs.iter().find(|(_, r)| r.tree == *tree);
+                let of_tree = || target.runs.iter().find(|(_, r)| r.tree == *tree);
+                let together = target.run_with(place, walk);
+                let run = together.and_then(|(_, run)| target.runs.get_key_value(run)).or_else(of_tree);
+                let on = match together {
+                    Some((other, _)) => format!(" in one run with {other}{on}"),
+                    None => on,
+                };
                 let run = run.map(|(id, run)| (id, self.under_way(run)));
                 let (doing, since) = match &run {
                     Some((_, since)) => ("is being tested", since.as_str()),
@@ -150,7 +156,9 @@ impl<'a> Reading<'a> {
                 );
                 (link(id, LinkKind::Merging, sentence, "its merge is known"), None)
             }
-            Standing::Red { .. } | Standing::GivenUp { .. } => self.suspected(target, name, place, called),
+            Standing::Red { .. } | Standing::RedTogether { .. } | Standing::GivenUp { .. } => {
+                self.suspected(target, name, place, called)
+            }
             Standing::Without(_) | Standing::Excused | Standing::Held => {
                 let sentence = format!("{called} waits for what it stands on");
                 (link(id, LinkKind::Merging, sentence, "what it stands on has changed"), below)

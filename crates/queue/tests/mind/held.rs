@@ -221,6 +221,11 @@ impl World {
                 let merges = specs.into_iter().map(merge).collect();
                 self.input(Input::Assembled { target, merges });
             }
+            Order::RollUp { target, rollup } => {
+                self.made += 1;
+                let commit = id(self.made);
+                self.input(Input::RolledUp { target, base: rollup.base, top: rollup.top, commit });
+            }
             Order::Test(job) => {
                 let (run, runner, outcome) = (job.run, "here/1".to_owned(), RunOutcome::Green);
                 let steps = Vec::new();

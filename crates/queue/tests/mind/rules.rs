@@ -83,7 +83,7 @@ fn a_red_tip_closes_the_target_where_that_is_asked_for_until_it_is_green() {
     assert_eq!(tokens(&end(&mut queue, &policy, &run, red("gate"))), ["target_red"]);
     announce(&mut queue, &policy, 1, &json!({}));
     let step = pin(&mut queue, &policy, 1, &[]);
-    assert!(!step.entry.facts.contains(&Fact::Stacked { request: RequestId(1) }), "{step:?}");
+    assert!(!step.entry.facts.contains(&Fact::Stacked { request: RequestId(1), unit: None }), "{step:?}");
     see(&mut queue, &policy, 2, Ok(Project::default()));
     let run = tip_run(&queue, &policy).unwrap();
     let told = tokens(&end(&mut queue, &policy, &run, RunOutcome::Green));

@@ -39,7 +39,7 @@ fn told(step: &Step) -> Vec<(BlockerKind, Vec<String>, String)> {
 
 fn stacked(step: &Step) -> Vec<u64> {
     let ids = step.entry.facts.iter().filter_map(|f| match f {
-        Fact::Stacked { request } => Some(request.0),
+        Fact::Stacked { request, .. } => Some(request.0),
         _ => None,
     });
     ids.collect()

@@ -204,7 +204,7 @@ fn a_dependency_by_id_is_on_what_took_its_place() {
     announce(&mut queue, &policy, 3, &json!({"depends_on": ["r1"]}));
     let step = pin(&mut queue, &policy, 3, &[]);
     assert!(matches!(queue.ended(RequestId(1)).unwrap().ending, Ending::Superseded { by: RequestId(2) }));
-    assert!(step.entry.facts.contains(&Fact::Stacked { request: RequestId(3) }), "{step:?}");
+    assert!(step.entry.facts.contains(&Fact::Stacked { request: RequestId(3), unit: None }), "{step:?}");
 }
 
 /// It is told when it changes, once each time, and a queue that stays about as long as it is does not flap.

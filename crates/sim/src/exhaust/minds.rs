@@ -83,7 +83,11 @@ impl Minds {
     pub(super) fn landing(&self, id: OrderId) -> Option<&Landing> {
         match &self.orders[id as usize] {
             Order::Land { landing, .. } => Some(landing),
-            Order::Pin { .. } | Order::Assemble { .. } | Order::Compare { .. } | Order::Test(_) => None,
+            Order::Pin { .. }
+            | Order::Assemble { .. }
+            | Order::RollUp { .. }
+            | Order::Compare { .. }
+            | Order::Test(_) => None,
         }
     }
 
@@ -148,7 +152,8 @@ impl Minds {
                 Order::Assemble { .. } => mind.merge = mind.merge.or(Some(id)),
                 Order::Test(_) => mind.tests.push(id),
                 Order::Land { .. } => mind.land = Some(id),
-                Order::Compare { .. } => {}
+                // Nothing is tested in batches here.
+                Order::Compare { .. } | Order::RollUp { .. } => {}
             }
         }
         let id = u32::try_from(self.minds.len()).unwrap_or(u32::MAX);
@@ -226,16 +231,22 @@ impl Minds {
     fn specs(&self, order: OrderId) -> (CommitId, Vec<CandidateSpec>) {
         match &self.orders[order as usize] {
             Order::Assemble { base, specs, .. } => (*base, specs.clone()),
-            Order::Pin { .. } | Order::Compare { .. } | Order::Test(_) | Order::Land { .. } => {
-                (self.setting.root, Vec::new())
-            }
+            Order::Pin { .. }
+            | Order::RollUp { .. }
+            | Order::Compare { .. }
+            | Order::Test(_)
+            | Order::Land { .. } => (self.setting.root, Vec::new()),
         }
     }
 
     fn report(&self, order: OrderId, lost: bool) -> RunReport {
         let job: Option<&GateJob> = match &self.orders[order as usize] {
             Order::Test(job) => Some(job),
-            Order::Pin { .. } | Order::Assemble { .. } | Order::Compare { .. } | Order::Land { .. } => None,
+            Order::Pin { .. }
+            | Order::Assemble { .. }
+            | Order::RollUp { .. }
+            | Order::Compare { .. }
+            | Order::Land { .. } => None,
         };
         let passes = |j: &GateJob| self.setting.rules.is_green(&self.setting.git.files_of(j.tree), &j.gate);
         let green = self.always_green || job.is_some_and(passes);

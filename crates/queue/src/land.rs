@@ -1,0 +1,167 @@
+//! What may be pushed next: the green ones at the bottom, in order; and those that were tested together, beneath one
+//! merge commit.
+
+use yardmaster_protocol::{BranchName, CommitId, Fact, Landing, Millis, RequestId, Rollup, TreeId};
+
+use crate::policy::{Guarantee, Policy};
+use crate::state::{Queue, Target};
+use crate::step::Act;
+use crate::walk::{Place, Standing, Walk};
+
+/// Members whose line a batch's message has; all have their trailer.
+const LINES: usize = 100;
+
+/// A candidate that is ready, or beneath one that is.
+#[derive(Clone, Copy)]
+struct Made {
+    request: RequestId,
+    commit: CommitId,
+    tree: TreeId,
+}
+
+fn made(place: &Place) -> Option<Made> {
+    let (Standing::Green { commit, tree }
+    | Standing::Untested { commit, tree }
+    | Standing::RedTogether { commit, tree }) = place.standing
+    else {
+        return None;
+    };
+    Some(Made { request: place.request, commit, tree })
+}
+
+/// A batch, from the one above what lands by itself to the one that is tested for all.
+struct Batch {
+    base: CommitId,
+    top: Made,
+    members: Vec<Made>,
+}
+
+/// The stack as far as it could land.
+struct Line<'a> {
+    places: Vec<(&'a Place, Made)>,
+    /// So many land by themselves.
+    single: usize,
+    /// Somebody directly above those is decided as soon as they have landed.
+    waits: bool,
+}
+
+impl Queue {
+    fn line<'a>(&self, walk: &'a Walk) -> Line<'a> {
+        let in_order: Vec<&Place> = walk.places.iter().filter(|p| !p.is_apart()).collect();
+        let alone =
+            |p: &&&Place| matches!(p.standing, Standing::Green { .. }) && p.ends_unit && p.mates_below == 0;
+        let single = in_order.iter().take_while(alone).count();
+        let waits = in_order.get(single).is_some_and(|p| !p.carries());
+        let carrying = in_order.into_iter().filter(|p| p.carries());
+        let places = carrying.map_while(|p| Some((p, made(p)?))).collect();
+        Line { places, single, waits }
+    }
+
+    /// The lowest batch above what lands by itself, and whether it is green.
+    fn batch(&self, target: &Target, walk: &Walk, line: &Line<'_>) -> Option<(Batch, bool)> {
+        let above = line.places.get(line.single..).filter(|_| !line.waits)?;
+        let ends = |(p, _): &(&Place, Made)| p.ends_unit && target.is_decided(p, walk);
+        let end = above.iter().position(ends)?;
+        let members: Vec<Made> = above.get(..=end)?.iter().map(|(_, m)| *m).collect();
+        if members.len() < 2 {
+            return None;
+        }
+        let base = line.single.checked_sub(1).and_then(|i| Some(line.places.get(i)?.1.commit));
+        let (top, _) = above.get(end).map(|(p, m)| (*m, p))?;
+        let green = matches!(above.get(end)?.0.standing, Standing::Green { .. });
+        Some((Batch { base: base.unwrap_or(walk.tip), top, members }, green))
+    }
+
+    /// The merge commit that the lowest batch will need, as long as it is not known.
+    pub(crate) fn rollup_to_make(&self, name: &BranchName, walk: &Walk, policy: &Policy) -> Option<Rollup> {
+        let target = self.targets.get(name)?;
+        if policy.guarantee == Guarantee::EveryPush {
+            return None;
+        }
+        let line = self.line(walk);
+        let (batch, _) = self.batch(target, walk, &line)?;
+        let known = target.rollups.contains_key(&(batch.base, batch.top.commit));
+        (!known).then(|| self.rollup(&batch))
+    }
+
+    fn rollup(&self, batch: &Batch) -> Rollup {
+        let mut lines = String::new();
+        let mut trailers = String::new();
+        let mut at = Millis::default();
+        for (i, member) in batch.members.iter().enumerate() {
+            let Some(live) = self.live.get(&member.request) else { continue };
+            let a = &live.announcement;
+            if i < LINES {
+                lines.push_str(&format!("- {} from {} ({})\n", a.requirement, a.agent, member.request));
+            }
+            trailers.push_str(&format!("Request-Id: {}\n", member.request));
+            at = at.max(live.published);
+        }
+        let count = batch.members.len();
+        Rollup {
+            base: batch.base,
+            top: batch.top.commit,
+            members: u32::try_from(count).unwrap_or(u32::MAX),
+            message: format!("Merge {count} requests, tested together\n\n{lines}\n{trailers}"),
+            at,
+        }
+    }
+
+    /// The next push.
+    fn to_land(&self, name: &BranchName, walk: &Walk, policy: &Policy) -> Option<Landing> {
+        let target = self.targets.get(name)?;
+        let line = self.line(walk);
+        if policy.guarantee == Guarantee::EveryPush && !target.one_at_a_time {
+            let green = |(p, _): &(&Place, Made)| p.ends_unit && matches!(p.standing, Standing::Green { .. });
+            let top = line.places.iter().rposition(green)?;
+            return landing(walk.tip, line.places.get(..=top)?);
+        }
+        let single = if target.one_at_a_time { line.single.min(1) } else { line.single };
+        let alone = line.places.get(..single)?;
+        let is_whole = single == line.single && !(target.one_at_a_time && single > 0);
+        let batch = self.batch(target, walk, &line).filter(|(_, green)| *green && is_whole).map(|(b, _)| b);
+        let known = batch.and_then(|b| Some((*target.rollups.get(&(b.base, b.top.commit))?, b)));
+        let Some((to, batch)) = known else { return landing(walk.tip, alone) };
+        let all = line.places.get(..single + batch.members.len())?;
+        let rollup = Some(self.rollup(&batch));
+        Some(Landing { to, tree: batch.top.tree, rollup, ..landing(walk.tip, all)? })
+    }
+}
+
+fn landing(from: CommitId, places: &[(&Place, Made)]) -> Option<Landing> {
+    let (_, top) = places.last()?;
+    Some(Landing {
+        from,
+        to: top.commit,
+        tree: top.tree,
+        requests: places.iter().map(|(_, m)| (m.request, m.commit)).collect(),
+        trees: places.iter().map(|(_, m)| m.tree).collect(),
+        rollup: None,
+    })
+}
+
+impl Act<'_> {
+    /// Decides on the next push.
+    pub(crate) fn start_landing(&mut self, name: &BranchName) {
+        let Some(target) = self.queue.targets.get(name) else { return };
+        if target.landing.is_some() || target.frozen.is_some() || self.queue.remote_lost.is_some() {
+            return;
+        }
+        let Some(walk) = self.queue.walk(name, self.policy) else { return };
+        let Some(landing) = self.queue.to_land(name, &walk, self.policy) else { return };
+        if landing.to == walk.tip {
+            for (request, commit) in landing.requests {
+                self.land(name, request, commit, walk.tip);
+            }
+            return;
+        }
+        self.emit(Fact::LandingStarted { target: name.clone(), landing });
+    }
+
+    pub(crate) fn rolled_up(&mut self, name: &BranchName, base: CommitId, top: CommitId, commit: CommitId) {
+        let known = self.queue.targets.get(name).is_none_or(|t| t.rollups.contains_key(&(base, top)));
+        if !known {
+            self.emit(Fact::RolledUp { target: name.clone(), base, top, commit });
+        }
+    }
+}

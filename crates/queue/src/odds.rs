@@ -1,0 +1,109 @@
+//! How likely it is that a request passes: its agent's record, the target's, what was seen of it, and what its
+//! agent claims. Orders what is tested first, and nothing else.
+
+use serde::{Deserialize, Serialize};
+use yardmaster_protocol::{AgentName, Blame, BranchName, Cause, Failure, RequestId, RunId, RunOutcome};
+
+use crate::state::{Queue, Request};
+
+/// Verdicts beyond so many are halved: what was long ago counts less.
+const MOST_COUNTED: u32 = 400;
+/// A target starts as if so many had passed and one had not.
+const FIRST_GOOD: f64 = 19.0;
+/// An agent's record counts fully once it has about so many verdicts.
+const AGENT_WEIGHT: f64 = 10.0;
+/// Who was green with all that was beneath it hardly turns red elsewhere.
+const PROVED: f64 = 0.99;
+const MOST: f64 = 0.995;
+const LEAST: f64 = 0.02;
+
+/// Own verdicts of requests that have ended.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Record {
+    pub(crate) good: u32,
+    pub(crate) bad: u32,
+}
+
+impl Record {
+    fn note(&mut self, good: bool) {
+        *(if good { &mut self.good } else { &mut self.bad }) += 1;
+        if self.good + self.bad > MOST_COUNTED {
+            (self.good, self.bad) = (self.good / 2, self.bad / 2);
+        }
+    }
+
+    /// The share that passes, where `prior` counts as much as `weight` verdicts.
+    fn share(self, prior: f64, weight: f64) -> f64 {
+        (f64::from(self.good) + prior * weight) / (f64::from(self.good + self.bad) + weight)
+    }
+}
+
+/// Why a request is tested in a smaller company than others.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Suspicion {
+    /// The run that was red.
+    pub(crate) run: RunId,
+    /// So many were in it, and one of them is at fault.
+    pub(crate) among: u32,
+}
+
+impl Queue {
+    /// The chance that `request` passes on top of what passes, from 0 to 1.
+    pub(crate) fn odds(&self, id: RequestId) -> f64 {
+        let Some(request) = self.live.get(&id) else { return LEAST };
+        let claimed = request.announcement.confidence.map(|c| f64::from(c) / 1_000.0);
+        let known = if request.proved { PROVED } else { claimed.unwrap_or_else(|| self.record_of(request)) };
+        let suspected = request.suspicion.as_ref().map(|s| 1.0 - 1.0 / f64::from(s.among.max(1) + 1));
+        known.min(suspected.unwrap_or(MOST)).clamp(LEAST, MOST)
+    }
+
+    fn record_of(&self, request: &Request) -> f64 {
+        let record = self.records.get(&request.announcement.agent).copied().unwrap_or_default();
+        record.share(self.passing(&request.target), AGENT_WEIGHT)
+    }
+
+    /// The share of requests for `name` that pass.
+    pub(crate) fn passing(&self, name: &BranchName) -> f64 {
+        let record = self.targets.get(name).map(|t| t.record).unwrap_or_default();
+        record.share(FIRST_GOOD / (FIRST_GOOD + 1.0), FIRST_GOOD + 1.0)
+    }
+
+    /// What a green run says of those that were in it.
+    pub(crate) fn prove(&mut self, run: &RunId, outcome: &RunOutcome) {
+        if *outcome != RunOutcome::Green {
+            return;
+        }
+        let Some(run) = self.targets.values().find_map(|t| t.runs.get(run)) else { return };
+        for id in run.behind.clone().into_iter().chain(run.request) {
+            if let Some(request) = self.live.get_mut(&id) {
+                (request.proved, request.suspicion) = (true, None);
+            }
+        }
+    }
+
+    /// How a request ended, as far as it says something about those to come.
+    pub(crate) fn note_record(&mut self, name: &BranchName, agent: &AgentName, good: bool) {
+        self.target(name).record.note(good);
+        self.records.entry(agent.clone()).or_default().note(good);
+    }
+}
+
+/// Whether a failure is a verdict on the request itself.
+pub(crate) fn is_own_red(failure: &Failure) -> bool {
+    matches!(failure.cause, Cause::GateRed | Cause::GateTimeout) && failure.blame == Blame::Own
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_record_moves_away_from_the_prior_as_verdicts_come_in() {
+        let mut record = Record::default();
+        assert_eq!(record.share(0.9, 10.0), 0.9);
+        (0..30).for_each(|_| record.note(false));
+        assert!(record.share(0.9, 10.0) < 0.3);
+        (0..1_000).for_each(|_| record.note(true));
+        assert!(record.share(0.9, 10.0) > 0.95 && record.good + record.bad <= MOST_COUNTED);
+    }
+}
