@@ -57,18 +57,26 @@ impl Teller {
         let looks = story.lines.iter().any(|l| matches!(l.verb, Verb::Look | Verb::Remote { .. }));
         let poll = if looks { "100ms" } else { "10m" };
         let mut env = vec![("YARDMASTER__REPO__POLL", poll.to_owned())];
-        let mut slots = 8;
+        let (mut slots, mut batch) = (8, 1);
         for line in &story.lines {
             if let Verb::Window { min, max } = line.verb {
                 env.push(("YARDMASTER__QUEUE__WINDOW_MIN", min.to_string()));
                 env.push(("YARDMASTER__QUEUE__WINDOW_MAX", max.to_string()));
                 slots = max + 1;
             }
-            if let Verb::Overlap(overlap) = line.verb {
-                let name = format!("{overlap:?}").to_lowercase();
-                env.push(("YARDMASTER__QUEUE__OVERLAP", name));
+            match line.verb {
+                Verb::Overlap(overlap) => {
+                    env.push(("YARDMASTER__QUEUE__OVERLAP", format!("{overlap:?}").to_lowercase()));
+                }
+                Verb::Batch { most, slots: runs } => {
+                    (batch, slots) = (most, runs);
+                }
+                Verb::Cycles(_) => env.push(("YARDMASTER__QUEUE__CYCLES", "bundle".to_owned())),
+                Verb::Guarantee(_) => env.push(("YARDMASTER__QUEUE__GUARANTEE", "every-push".to_owned())),
+                _ => {}
             }
         }
+        env.push(("YARDMASTER__QUEUE__BATCH", batch.to_string()));
         // By a link, so that it can be taken away without the remote itself.
         std::os::unix::fs::symlink(house.remote.path(), house.dir.path().join("front.git")).expect("a link");
         let front = format!("file://{}/front.git", house.dir.path().display());
@@ -116,7 +124,7 @@ impl Teller {
 
     pub(crate) async fn line(&mut self, verb: &Verb) -> Result<(), String> {
         match verb {
-            Verb::Window { .. } | Verb::Overlap(_) => {}
+            verb if verb.is_policy() => {}
             Verb::Change(change) => self.change(change),
             Verb::Red(rule) => self.rules.push(rule.clone()),
             Verb::Refuse(name) => self.refuse(name),
@@ -496,6 +504,10 @@ impl Teller {
         let format = "--format=%H %(trailers:key=Request-Id,valueonly,separator=%x2C)";
         let log = self.house.remote.git(&["log", "--first-parent", "--reverse", format, "main"]);
         let name = |line: &str| match line.split_once(' ') {
+            Some((_, requests)) if requests.contains(',') => {
+                let members: Vec<String> = requests.split(',').map(|r| self.name_of(r)).collect();
+                format!("[{}]", members.join(" "))
+            }
             Some((_, request)) if !request.is_empty() => self.name_of(request),
             _ => self.hotfixes.get(line.trim()).cloned().unwrap_or_else(|| "base".to_owned()),
         };

@@ -329,6 +329,7 @@ impl Queue {
             let target = request.target.clone();
             self.index.not_waiting(&target, id);
             self.target(&target).stack.push(id);
+            self.index_neighbours(id);
             self.progress(&target, at);
         }
     }

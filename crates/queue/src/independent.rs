@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use serde::{Deserialize, Serialize};
 use yardmaster_protocol::{BranchName, CommitId, Fact, GateId, Independence, RequestId, RunId, TreeId};
 
-use crate::state::{Queue, Target};
+use crate::state::{Custody, Queue, Target};
 use crate::step::Act;
 use crate::walk::{Standing, Walk};
 
@@ -18,6 +18,41 @@ pub(crate) struct Evidence {
     pub(crate) tree: TreeId,
     pub(crate) gate: GateId,
     pub(crate) behind: Vec<RequestId>,
+}
+
+/// One that others may stand on, and which of those before it it stands on.
+pub(crate) struct Carrying {
+    pub(crate) request: RequestId,
+    pub(crate) on: Bits,
+}
+
+/// A set of small numbers.
+#[derive(Clone, Default)]
+pub(crate) struct Bits(Vec<u64>);
+
+impl Bits {
+    fn has(&self, i: usize) -> bool {
+        self.0.get(i / 64).is_some_and(|word| word >> (i % 64) & 1 == 1)
+    }
+
+    fn add(&mut self, i: usize) {
+        if self.0.len() <= i / 64 {
+            self.0.resize(i / 64 + 1, 0);
+        }
+        self.0[i / 64] |= 1 << (i % 64);
+    }
+
+    fn join(&mut self, other: &Bits) {
+        if self.0.len() < other.0.len() {
+            self.0.resize(other.0.len(), 0);
+        }
+        self.0.iter_mut().zip(&other.0).for_each(|(all, theirs)| *all |= theirs);
+    }
+
+    /// Those of `carrying` that are in it, in order.
+    pub(crate) fn of(&self, carrying: &[Carrying]) -> Vec<RequestId> {
+        carrying.iter().enumerate().filter(|(i, _)| self.has(*i)).map(|(_, c)| c.request).collect()
+    }
 }
 
 impl Target {
@@ -44,49 +79,74 @@ impl Target {
 }
 
 impl Queue {
-    /// Whether two live requests may change what the gate says of each other.
-    pub(crate) fn meet(&self, name: &BranchName, one: RequestId, other: RequestId) -> bool {
+    /// Whether two of the stack may change what the gate says of each other.
+    fn meet(&self, name: &BranchName, one: RequestId, other: RequestId) -> bool {
         let Some(target) = self.targets.get(name) else { return true };
         let (Some(a), Some(b)) = (self.live.get(&one), self.live.get(&other)) else { return true };
-        let (Some(mine), Some(theirs)) = (a.custody(), b.custody()) else { return true };
-        let cut = |c: &crate::state::Custody| (c.files.len() as u64) < u64::from(c.size.files);
-        let linked = a.unit.is_some() && a.unit == b.unit
+        let known = self.index.neighbours.get(&one);
+        (a.unit.is_some() && a.unit == b.unit)
+            || known.is_none_or(|met| met.contains(&other))
             || target.compared.conflicts_of(one).any(|(id, _)| id == other)
             || self.pending_needs(one).contains(&other)
-            || self.pending_needs(other).contains(&one);
-        if linked || cut(mine) || cut(theirs) {
-            return true;
+            || self.pending_needs(other).contains(&one)
+    }
+
+    /// Of those `carrying` beneath it, the ones that a request stands on, with what these stand on.
+    pub(crate) fn stands_on(&self, name: &BranchName, request: RequestId, carrying: &[Carrying]) -> Bits {
+        let mut on = Bits::default();
+        for (i, other) in carrying.iter().enumerate().rev() {
+            if !on.has(i) && self.meet(name, request, other.request) {
+                on.add(i);
+                on.join(&other.on);
+            }
         }
-        let files = || {
-            let (small, large) =
-                if mine.files.len() < theirs.files.len() { (mine, theirs) } else { (theirs, mine) };
-            small.files.iter().any(|f| large.files.binary_search(f).is_ok())
+        on
+    }
+
+    /// Whom one that got a place has to do with by what both touch, both ways.
+    pub(crate) fn index_neighbours(&mut self, id: RequestId) {
+        let Some(name) = self.live.get(&id).map(|r| r.target.clone()) else { return };
+        let Some(target) = self.targets.get(&name).filter(|t| t.independence() != Independence::None) else {
+            return;
         };
-        match target.independence() {
-            Independence::None => true,
-            Independence::Files => files(),
-            Independence::Systems => {
-                let (a, b) = (self.systems_of(one, a), self.systems_of(other, b));
-                files() || a.is_empty() || b.is_empty() || !a.is_disjoint(&b)
+        let touch = |other: &&RequestId| **other != id && self.touch(target.independence(), id, **other);
+        let met: BTreeSet<RequestId> = target.stack.iter().filter(touch).copied().collect();
+        for other in &met {
+            self.index.neighbours.entry(*other).or_default().insert(id);
+        }
+        self.index.neighbours.insert(id, met);
+    }
+
+    pub(crate) fn unindex_neighbours(&mut self, id: RequestId) {
+        for other in self.index.neighbours.remove(&id).into_iter().flatten() {
+            if let Some(met) = self.index.neighbours.get_mut(&other) {
+                met.remove(&id);
             }
         }
     }
 
-    /// Of those `carrying` beneath it, the ones that a request stands on, with what these stand on.
-    pub(crate) fn stands_on(
-        &self,
-        name: &BranchName,
-        request: RequestId,
-        carrying: &[(RequestId, Vec<RequestId>)],
-    ) -> Vec<RequestId> {
-        let mut on: BTreeSet<RequestId> = BTreeSet::new();
-        for (other, behind) in carrying.iter().rev() {
-            if on.contains(other) || self.meet(name, request, *other) {
-                on.insert(*other);
-                on.extend(behind);
-            }
-        }
-        carrying.iter().map(|(id, _)| *id).filter(|id| on.contains(id)).collect()
+    /// The project says something else of independence, or of systems.
+    pub(crate) fn reindex_neighbours(&mut self, name: &BranchName) {
+        let stack = self.targets.get(name).map(|t| t.stack.clone()).unwrap_or_default();
+        stack.iter().for_each(|id| self.unindex_neighbours(*id));
+        stack.iter().for_each(|id| self.index_neighbours(*id));
+    }
+
+    fn touch(&self, by: Independence, one: RequestId, other: RequestId) -> bool {
+        let (Some(a), Some(b)) = (self.live.get(&one), self.live.get(&other)) else { return true };
+        let (Some(mine), Some(theirs)) = (a.custody(), b.custody()) else { return true };
+        // Of a list that was cut nobody knows the rest.
+        let cut = |c: &Custody| (c.files.len() as u64) < u64::from(c.size.files);
+        let (small, large) =
+            if mine.files.len() < theirs.files.len() { (mine, theirs) } else { (theirs, mine) };
+        let systems = || {
+            let (a, b) = (self.systems_of(one, a), self.systems_of(other, b));
+            a.is_empty() || b.is_empty() || !a.is_disjoint(&b)
+        };
+        cut(mine)
+            || cut(theirs)
+            || small.files.iter().any(|f| large.files.binary_search(f).is_ok())
+            || (by == Independence::Systems && systems())
     }
 
     /// What standing together with `landed` made of the evidence of the others.
@@ -123,7 +183,7 @@ impl Act<'_> {
         if !declared {
             return;
         }
-        let Some(walk) = self.queue.walk(name, self.policy) else { return };
+        let Some(walk) = self.walk(name) else { return };
         let Some(target) = self.queue.targets.get(name) else { return };
         let mut facts = Vec::new();
         for place in &walk.places {

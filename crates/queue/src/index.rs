@@ -41,6 +41,8 @@ pub(crate) struct Index {
     pub(crate) rules: BTreeMap<BranchName, Rules>,
     /// What that means for live requests in custody, where it means anything.
     pub(crate) marks: BTreeMap<RequestId, Mark>,
+    /// Those of the stack that touch the same, where the project declares independence.
+    pub(crate) neighbours: BTreeMap<RequestId, BTreeSet<RequestId>>,
     /// Live requests that may be held, or were: whoever is not among them is not.
     pub(crate) attended: BTreeSet<RequestId>,
 }
@@ -81,6 +83,7 @@ impl Queue {
         for id in live {
             self.index_live(id);
         }
+        names.iter().for_each(|name| self.reindex_neighbours(name));
         let intents: Vec<Place> = self.intents.keys().cloned().collect();
         intents.iter().for_each(|place| self.index_intent(place));
         let ended: Vec<RequestId> = self.ended.keys().copied().collect();
@@ -135,6 +138,7 @@ impl Queue {
     }
 
     pub(crate) fn unindex_live(&mut self, id: RequestId, request: &Request) {
+        self.unindex_neighbours(id);
         let a = &request.announcement;
         for name in [a.requirement.as_str(), a.branch.as_str()] {
             if let Some(set) = self.index.by_name.get_mut(name) {

@@ -1,7 +1,9 @@
 //! What may be pushed next: the green ones at the bottom, in order; and those that were tested together, beneath one
 //! merge commit.
 
-use yardmaster_protocol::{BranchName, CommitId, Fact, Landing, Millis, RequestId, Rollup, TreeId};
+use yardmaster_protocol::{
+    BranchName, CommitId, Fact, Independence, Landing, Millis, RequestId, Rollup, TreeId,
+};
 
 use crate::policy::{Guarantee, Policy};
 use crate::state::{Queue, Target};
@@ -110,6 +112,9 @@ impl Queue {
     /// The next push.
     fn to_land(&self, name: &BranchName, walk: &Walk, policy: &Policy) -> Option<Landing> {
         let target = self.targets.get(name)?;
+        if target.independence() != Independence::None {
+            return landing(walk.tip, &chain(walk));
+        }
         let line = self.line(walk);
         if policy.guarantee == Guarantee::EveryPush && !target.one_at_a_time {
             let green = |(p, _): &(&Place, Made)| p.ends_unit && matches!(p.standing, Standing::Green { .. });
@@ -126,6 +131,21 @@ impl Queue {
         let rollup = Some(self.rollup(&batch));
         Some(Landing { to, tree: batch.top.tree, rollup, ..landing(walk.tip, all)? })
     }
+}
+
+/// Where requests need not stand on each other: the first that stands on nobody undecided, and those that stand on
+/// exactly that. Whoever else is ready is taken over to the new tip and lands next.
+fn chain(walk: &Walk) -> Vec<(&Place, Made)> {
+    let (mut base, mut chain) = (walk.tip, Vec::new());
+    let green = |p: &&Place| !p.is_apart() && matches!(p.standing, Standing::Green { .. });
+    for place in walk.places.iter().filter(green) {
+        let on_all = place.behind.iter().eq(chain.iter().map(|(p, _): &(&Place, Made)| &p.request));
+        if let Some(made) = made(place).filter(|_| place.base == base && on_all) {
+            base = made.commit;
+            chain.push((place, made));
+        }
+    }
+    chain
 }
 
 fn landing(from: CommitId, places: &[(&Place, Made)]) -> Option<Landing> {
@@ -147,7 +167,7 @@ impl Act<'_> {
         if target.landing.is_some() || target.frozen.is_some() || self.queue.remote_lost.is_some() {
             return;
         }
-        let Some(walk) = self.queue.walk(name, self.policy) else { return };
+        let Some(walk) = self.walk(name) else { return };
         let Some(landing) = self.queue.to_land(name, &walk, self.policy) else { return };
         if landing.to == walk.tip {
             for (request, commit) in landing.requests {

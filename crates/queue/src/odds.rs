@@ -14,7 +14,7 @@ const FIRST_GOOD: f64 = 19.0;
 const AGENT_WEIGHT: f64 = 10.0;
 /// Who was green with all that was beneath it hardly turns red elsewhere.
 const PROVED: f64 = 0.99;
-const MOST: f64 = 0.995;
+const MOST: f64 = 0.999;
 const LEAST: f64 = 0.02;
 
 /// Own verdicts of requests that have ended.

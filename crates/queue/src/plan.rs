@@ -1,6 +1,7 @@
 use serde::Serialize;
 use yardmaster_protocol::{
-    Assembly, BranchName, CandidateSpec, ChangelogEdit, CommitId, GateJob, Landing, RequestId, Rollup,
+    Assembly, BranchName, CandidateSpec, ChangelogEdit, CommitId, GateJob, Independence, Landing, RequestId,
+    Rollup,
 };
 
 use crate::policy::Policy;
@@ -9,6 +10,8 @@ use crate::walk::{Standing, Walk};
 
 /// Announced branches that are fetched together.
 const PINS_AT_ONCE: usize = 200;
+/// Candidates that stand on different things and are asked for together; more follow.
+const ASSEMBLED_APART: usize = 64;
 
 /// The work that should be in progress right now. Whatever is in progress and not in here is to be
 /// stopped; whatever is in here and not in progress is to be started.
@@ -129,7 +132,13 @@ impl Queue {
             |base: CommitId, specs: Vec<CandidateSpec>| Order::Assemble { target: name.clone(), base, specs };
         let mut orders = Vec::new();
         let missing = |p: &&crate::walk::Place| p.standing == Standing::Unassembled;
-        if let Some(first) = walk.places.iter().find(missing) {
+        if target.independence() != Independence::None {
+            let apart = walk.places.iter().filter(missing).take(ASSEMBLED_APART);
+            orders.extend(apart.map(|place| {
+                let stack = place.behind.iter().chain([&place.request]);
+                order(walk.tip, stack.filter_map(|id| spec(*id)).collect())
+            }));
+        } else if let Some(first) = walk.places.iter().find(missing) {
             let specs = walk.places.iter().filter(missing).filter_map(|p| spec(p.request)).collect();
             orders.push(order(first.base, specs));
         }

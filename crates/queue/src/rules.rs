@@ -118,6 +118,7 @@ impl Queue {
         let all: Vec<RequestId> =
             self.live.iter().filter(|(_, r)| r.target == *name).map(|(id, _)| *id).collect();
         all.into_iter().for_each(|id| self.index_mark(id));
+        self.reindex_neighbours(name);
     }
 
     /// Holds a request in custody against the rules.

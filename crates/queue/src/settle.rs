@@ -1,4 +1,5 @@
 use std::collections::{BTreeMap, BTreeSet};
+use std::rc::Rc;
 
 use yardmaster_protocol::{
     Assembly, Blocker, BlockerKind, BranchName, CommitId, Fact, Failure, GateEvidence, Landing, RequestId,
@@ -33,8 +34,8 @@ impl Act<'_> {
                 self.fill_stack(name);
                 self.carry_over(name);
                 self.start_landing(name);
-                self.match_runs(name);
                 self.suspect(name);
+                self.match_runs(name);
                 self.tell_health(name);
                 self.tell_going_on(name);
             }
@@ -95,8 +96,16 @@ impl Act<'_> {
         }
     }
 
-    fn walk(&self, name: &BranchName) -> Option<Walk> {
-        self.queue.walk(name, self.policy)
+    /// The stack as it stands; read again only after another fact.
+    pub(crate) fn walk(&self, name: &BranchName) -> Option<Rc<Walk>> {
+        let facts = self.facts_so_far();
+        let mut walked = self.walked.borrow_mut();
+        if let Some((_, walk)) = walked.get(name).filter(|(at, _)| *at == facts) {
+            return walk.clone();
+        }
+        let walk = self.queue.walk(name, self.policy).map(Rc::new);
+        walked.insert(name.clone(), (facts, walk.clone()));
+        walk
     }
 
     /// Ends what is settled: nothing undecided beneath it, so what it shows is its own.
@@ -184,7 +193,7 @@ impl Act<'_> {
             }
             let mut free = places - carrying;
             while free > 0 {
-                let next = self.queue.next_to_stack(name, Some(&walk), self.policy);
+                let next = self.queue.next_to_stack(name, Some(walk.as_ref()), self.policy);
                 if !self.stack_unit(name, next) {
                     let Some(request) = next else { return };
                     self.emit(Fact::Stacked { request, unit: None });
@@ -319,7 +328,7 @@ impl Act<'_> {
         for name in names {
             let walk = self.walk(&name);
             for place in walk.iter().flat_map(|w| &w.places) {
-                if !self.queue.is_being_probed(&name, walk.as_ref(), place) {
+                if !self.queue.is_being_probed(&name, walk.as_deref(), place) {
                     let mut blockers = self.queue.blockers_in_stack(&name, place, &tangled, self.policy);
                     blockers.extend(self.queue.hold_blocker(&name, place.request));
                     changed.push((place.request, blockers));
@@ -327,7 +336,7 @@ impl Act<'_> {
             }
             changed.extend(self.waits_for_the_tip(&name));
             kept_apart.extend(self.queue.paused_blockers(&name));
-            kept_apart.extend(self.queue.kept_apart(&name, walk.as_ref(), self.policy));
+            kept_apart.extend(self.queue.kept_apart(&name, walk.as_deref(), self.policy));
         }
         changed.extend(self.waits_outside(&changed, &tangled, kept_apart));
         for (request, mut blockers) in changed {

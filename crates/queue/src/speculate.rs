@@ -32,6 +32,8 @@ pub(crate) struct Spot {
     pub(crate) ends: bool,
     /// May not share a run with others.
     pub(crate) alone: bool,
+    /// Was red together with others: who was not shares no run with it.
+    pub(crate) suspect: bool,
     /// May be chosen.
     pub(crate) free: bool,
 }
@@ -70,7 +72,7 @@ pub(crate) fn best(spots: &[Spot], most: usize, least_chance: f64) -> Option<usi
     let (mut below, mut from, mut lonely, mut units) = (1.0, 0, false, 0);
     for (i, spot) in spots.iter().enumerate() {
         let size = i + 1 - from;
-        lonely |= spot.alone;
+        lonely |= spot.alone || spots.get(from).is_some_and(|first| first.suspect != spot.suspect);
         units += usize::from(spot.ends);
         let fits = spot.free && spot.ends && units <= most && (units == 1 || !lonely);
         if fits && spot.known == Known::Nothing && below >= least_chance {
@@ -177,8 +179,10 @@ impl Queue {
             _ if target.is_running(place, walk) => Known::Running,
             _ => Known::Nothing,
         };
-        let alone = self.live.get(&place.request).is_some_and(|r| r.announcement.alone);
-        Spot { known, odds: self.odds(place.request), ends: place.ends_unit, alone, free: true }
+        let live = self.live.get(&place.request);
+        let alone = live.is_some_and(|r| r.announcement.alone);
+        let suspect = live.is_some_and(|r| r.suspicion.is_some());
+        Spot { known, odds: self.odds(place.request), ends: place.ends_unit, alone, suspect, free: true }
     }
 
     /// Where requests do not stand on each other, each is worth as much as what it stands on is likely to pass.
@@ -210,7 +214,10 @@ mod tests {
     use super::*;
 
     fn open(odds: f64, count: usize) -> Vec<Spot> {
-        vec![Spot { known: Known::Nothing, odds, ends: true, alone: false, free: true }; count]
+        vec![
+            Spot { known: Known::Nothing, odds, ends: true, alone: false, suspect: false, free: true };
+            count
+        ]
     }
 
     fn chosen(spots: &mut [Spot], runs: usize, most: usize) -> Vec<usize> {

@@ -1,4 +1,6 @@
+use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
+use std::rc::Rc;
 
 use yardmaster_protocol::{
     AgentName, Announcement, BadId, BaseMoved, BranchName, CommitId, Entry, Event, Fact, GateEvidence,
@@ -12,6 +14,7 @@ use crate::intent::Moved;
 use crate::order::Rank;
 use crate::policy::Policy;
 use crate::state::{Custody, Queue};
+use crate::walk::Walk;
 
 pub(crate) const PAYLOAD_SHOWN: usize = 1_024;
 
@@ -93,6 +96,9 @@ impl Queue {
     }
 }
 
+/// A stack as it was read after so many facts.
+type Walked = (usize, Option<Rc<Walk>>);
+
 /// One step under way: facts are applied as they are found.
 pub(crate) struct Act<'a> {
     pub(crate) queue: &'a mut Queue,
@@ -103,6 +109,8 @@ pub(crate) struct Act<'a> {
     pub(crate) moved: BTreeMap<BranchName, Moved>,
     /// Of those that wait, as far as a place among them was asked for.
     ranks: BTreeMap<BranchName, Vec<Rank>>,
+    /// Stacks as they were read, each with how many facts there were then.
+    pub(crate) walked: RefCell<BTreeMap<BranchName, Walked>>,
 }
 
 impl<'a> Act<'a> {
@@ -116,6 +124,7 @@ impl<'a> Act<'a> {
             events: Vec::new(),
             moved: BTreeMap::new(),
             ranks: BTreeMap::new(),
+            walked: RefCell::default(),
         }
     }
 

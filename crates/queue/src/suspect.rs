@@ -17,7 +17,7 @@ const NAMED: usize = 8;
 impl Act<'_> {
     /// Sets those aside that are red together, once for each run that shows it.
     pub(crate) fn suspect(&mut self, name: &BranchName) {
-        let walk = self.queue.walk(name, self.policy);
+        let walk = self.walk(name);
         if let Some(fact) = walk.and_then(|walk| self.queue.suspects(name, &walk, self.policy)) {
             self.emit(fact);
         }

@@ -4,6 +4,7 @@ use yardmaster_protocol::{
 
 use crate::depend::Missing;
 use crate::health::Fault;
+use crate::independent::{Bits, Carrying};
 use crate::policy::Policy;
 use crate::state::{Queue, Target};
 
@@ -104,6 +105,7 @@ impl Queue {
             together,
             walk,
             footing: Footing { base: tip, behind: Vec::new(), known: true },
+            on: Bits::default(),
             carrying: apart.then(Vec::new),
         };
         let mut stack = target.stack.as_slice();
@@ -140,8 +142,10 @@ struct Climb<'a> {
     together: bool,
     walk: Walk,
     footing: Footing,
+    /// What the current one stands on of those.
+    on: Bits,
     /// Those that carry so far, each with what it stands on, where not everybody stands on everybody.
-    carrying: Option<Vec<(RequestId, Vec<RequestId>)>>,
+    carrying: Option<Vec<Carrying>>,
 }
 
 impl Climb<'_> {
@@ -172,7 +176,7 @@ impl Climb<'_> {
         }
         if place.carries() {
             if let Some(carrying) = &mut self.carrying {
-                carrying.push((request, place.behind.clone()));
+                carrying.push(Carrying { request, on: std::mem::take(&mut self.on) });
             }
             self.footing.behind.push(request);
         }
@@ -194,7 +198,8 @@ impl Climb<'_> {
     /// Where requests need not stand on each other, each has a footing of its own.
     fn find_footing(&mut self, request: RequestId) {
         let carrying = self.carrying.as_deref().unwrap_or_default();
-        let behind = self.queue.stands_on(self.name, request, carrying);
+        self.on = self.queue.stands_on(self.name, request, carrying);
+        let behind = self.on.of(carrying);
         let mut footing = Footing { base: self.walk.tip, behind, known: true };
         for other in &footing.behind {
             match self.target.assemblies.get(&(footing.base, *other)) {

@@ -218,8 +218,10 @@ impl Git {
 
     /// The merge commit of a batch.
     pub(crate) fn roll_up(&mut self, rollup: &Rollup) -> CommitId {
-        let (tree, name) =
-            (self.tree(rollup.top), format!("[{} to {}]", rollup.members, self.name(rollup.top)));
+        let mut members = self.first_parents(rollup.top, Some(rollup.base));
+        members.reverse();
+        let members: Vec<String> = members.iter().map(|c| self.name(*c)).collect();
+        let (tree, name) = (self.tree(rollup.top), format!("[{}]", members.join(" ")));
         self.commit_tree(&[rollup.base, rollup.top], tree, &rollup.message, &name)
     }
 

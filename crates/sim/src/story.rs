@@ -1,6 +1,6 @@
 //! The language of `tests/stories/*.story`; its page is `tests/stories/README.md`.
 
-use yardmaster_queue::Overlap;
+use yardmaster_queue::{Cycles, Guarantee, Overlap};
 
 /// A story: what happens and what is to be seen, line by line.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -34,6 +34,17 @@ pub enum Verb {
     },
     /// `overlap files`, `overlap systems`: which requests are kept apart. After the window.
     Overlap(Overlap),
+    /// `batch 8 slots 1`: how many may land on one run, and how many runs there may be. After the window.
+    Batch {
+        /// The most requests of one run.
+        most: u32,
+        /// Runs at the same time.
+        slots: u32,
+    },
+    /// `cycles bundle`: who depends on each other lands as one unit. After the window.
+    Cycles(Cycles),
+    /// `guarantee every-push`: only the tip of each push is tested. After the window.
+    Guarantee(Guarantee),
     /// `change NAME …`: somebody makes a branch from the tip of main and pushes it.
     Change(Change),
     /// `red A`, `red A with B`, `red A unless B`: a rule of the gate.
@@ -175,10 +186,7 @@ pub struct Tested {
 impl Story {
     /// What the project file says besides the gate in the first commit.
     pub fn first_rules(&self) -> &str {
-        let first = self
-            .lines
-            .iter()
-            .take_while(|l| matches!(l.verb, Verb::Window { .. } | Verb::Overlap(_) | Verb::Rules(_)));
+        let first = self.lines.iter().take_while(|l| l.verb.is_policy() || matches!(l.verb, Verb::Rules(_)));
         let rules =
             first.filter_map(|l| if let Verb::Rules(text) = &l.verb { Some(text.as_str()) } else { None });
         rules.last().unwrap_or_default()
@@ -204,12 +212,29 @@ pub fn parse(text: &str) -> Result<Story, String> {
     Ok(Story { about: about.join(" "), lines })
 }
 
+impl Verb {
+    /// It says how the queue is run, before anything happens.
+    pub fn is_policy(&self) -> bool {
+        matches!(
+            self,
+            Verb::Window { .. }
+                | Verb::Overlap(_)
+                | Verb::Batch { .. }
+                | Verb::Cycles(_)
+                | Verb::Guarantee(_)
+        )
+    }
+}
+
 fn verb(code: &str) -> Result<Verb, String> {
     let (first, rest) = code.split_once(char::is_whitespace).unwrap_or((code, ""));
     let words: Vec<&str> = rest.split_whitespace().collect();
     let names = || words.iter().map(|w| (*w).to_owned()).filter(|w| w != "nothing").collect::<Vec<String>>();
     match (first, words.as_slice()) {
         ("window", [width]) => window(width),
+        ("batch", [most, "slots", slots]) => Ok(Verb::Batch { most: number(most)?, slots: number(slots)? }),
+        ("cycles", ["bundle"]) => Ok(Verb::Cycles(Cycles::Bundle)),
+        ("guarantee", ["every-push"]) => Ok(Verb::Guarantee(Guarantee::EveryPush)),
         ("overlap", ["files"]) => Ok(Verb::Overlap(Overlap::Files)),
         ("overlap", ["systems"]) => Ok(Verb::Overlap(Overlap::Systems)),
         ("change", [name, options @ ..]) => change(name, options).map(Verb::Change),

@@ -86,7 +86,7 @@ impl Teller {
 
     fn line(&mut self, line: &Line) -> Result<(), String> {
         self.now += 1_000;
-        let is_policy = matches!(line.verb, Verb::Window { .. } | Verb::Overlap(_));
+        let is_policy = line.verb.is_policy();
         let is_first = self.queue.tip(&self.main).is_none();
         if is_first && matches!(line.verb, Verb::Rules(_)) {
             return Ok(());
@@ -101,6 +101,18 @@ impl Teller {
             }
             Verb::Overlap(overlap) => {
                 self.policy.overlap = *overlap;
+                Ok(())
+            }
+            Verb::Batch { most, slots } => {
+                (self.policy.batch_max, self.policy.slots) = (*most, *slots);
+                Ok(())
+            }
+            Verb::Cycles(cycles) => {
+                self.policy.cycles = *cycles;
+                Ok(())
+            }
+            Verb::Guarantee(guarantee) => {
+                self.policy.guarantee = *guarantee;
                 Ok(())
             }
             Verb::Red(rule) => {
