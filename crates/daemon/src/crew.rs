@@ -4,7 +4,7 @@ use tokio::task::JoinHandle;
 use yardmaster_bus::{Bus, JobSource};
 use yardmaster_failpoint::{Point, hit};
 use yardmaster_protocol::RunReport;
-use yardmaster_runner::{Lane, LaneConfig, RunLimits};
+use yardmaster_runner::{Host, HostLimits, Lane, LaneConfig, RunLimits};
 
 use crate::ServeError;
 use crate::settings::Settings;
@@ -14,6 +14,7 @@ use crate::state_dir::StateDir;
 /// Runners inside this process; they get their jobs from the same stream as any other.
 pub(crate) fn open_lanes(settings: &Settings, state: &StateDir) -> Result<Vec<Lane>, ServeError> {
     let host = crate::standby::host();
+    let shared = Host::new(HostLimits::of_machine());
     let lane = |number: u32| {
         Lane::open(LaneConfig {
             name: format!("{}/{number}", host),
@@ -23,6 +24,8 @@ pub(crate) fn open_lanes(settings: &Settings, state: &StateDir) -> Result<Vec<La
             logs: state.logs(),
             limits: RunLimits::default(),
             pass_env: settings.pass_env.clone(),
+            host: shared.clone(),
+            cache_dir: None,
         })
         .map_err(ServeError::from)
     };

@@ -1,4 +1,5 @@
 use std::collections::BTreeSet;
+use std::path::Path;
 
 use git2::{Diff, DiffFindOptions, DiffOptions, Oid, Repository};
 use yardmaster_protocol::{ChangeSize, CommitId};
@@ -45,6 +46,27 @@ impl Mirror {
     pub fn contains(&self, commit: CommitId, ancestor: CommitId) -> Result<bool, GitError> {
         self.with_repository(|repo| crate::objects::contains(repo, oid(commit), oid(ancestor)))
     }
+}
+
+/// Tells every path that differs between two commits of the repository at `mirror`; of a rename both names.
+///
+/// # Errors
+/// When one of them is not there.
+pub fn each_difference(
+    mirror: &Path,
+    from: CommitId,
+    to: CommitId,
+    mut tell: impl FnMut(&str),
+) -> Result<(), GitError> {
+    let repo = Repository::open_bare(mirror)?;
+    let trees = (find_commit(&repo, from)?.tree()?, find_commit(&repo, to)?.tree()?);
+    let diff = repo.diff_tree_to_tree(Some(&trees.0), Some(&trees.1), None)?;
+    for delta in diff.deltas() {
+        for path in [delta.old_file(), delta.new_file()].iter().filter_map(|file| file.path_bytes()) {
+            tell(&String::from_utf8_lossy(path));
+        }
+    }
+    Ok(())
 }
 
 pub(crate) fn between(repo: &Repository, from: Oid, to: Oid) -> Result<Changes, GitError> {

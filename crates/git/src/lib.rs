@@ -37,7 +37,7 @@ mod sweep;
 mod walk;
 mod worktree;
 
-pub use changes::{Changes, MAX_FILES};
+pub use changes::{Changes, MAX_FILES, each_difference};
 pub use cochange::{Cochange, Together};
 pub use contents::{Contents, FileContents};
 pub use error::GitError;

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use yardmaster_git::Worktree;
 use yardmaster_protocol::CommitId;
 
-use crate::leftovers::sweep;
+use crate::leftovers::{Marked, sweep};
 
 /// What has to be done before a gate starts, all of it blocking.
 pub(crate) struct Preparation {
@@ -25,7 +25,7 @@ pub(crate) struct Preparation {
 /// A sentence for the report.
 pub(crate) fn prepare(what: &Preparation, standing: Option<Worktree>) -> Result<Worktree, String> {
     if let Some(lane_dir) = &what.unclean {
-        sweep(lane_dir);
+        sweep(&Marked::lane(lane_dir));
     }
     empty(&what.tmp)
         .map_err(|why| format!("failed to empty {}: {why}; remove it by hand", what.tmp.display()))?;

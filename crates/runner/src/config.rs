@@ -1,6 +1,8 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::Host;
+
 /// Where a lane works and how far a run may go.
 #[derive(Debug, Clone)]
 pub struct LaneConfig {
@@ -18,6 +20,10 @@ pub struct LaneConfig {
     pub limits: RunLimits,
     /// Variables of our own environment that gates get too. `GIT_*` never pass.
     pub pass_env: Vec<String>,
+    /// What it shares with the other lanes.
+    pub host: Host,
+    /// A directory for all lanes that gates get as `YARDMASTER_CACHE`.
+    pub cache_dir: Option<PathBuf>,
 }
 
 /// How far a run may go.

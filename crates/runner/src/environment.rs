@@ -6,6 +6,8 @@ use yardmaster_protocol::{GateJob, Step};
 
 /// Every process of a lane has it, and so is found again when it leaves its process group.
 pub(crate) const LANE_DIR_VARIABLE: &str = "YARDMASTER_LANE_DIR";
+/// The step's number from 1: tells the processes of steps apart that run beside each other.
+pub(crate) const STEP_VARIABLE: &str = "YARDMASTER_STEP";
 
 const INHERITED: [&str; 5] = ["PATH", "HOME", "USER", "SHELL", "LANG"];
 const DEFAULT_PATH: &str = "/usr/local/bin:/usr/bin:/bin";
@@ -16,6 +18,7 @@ pub(crate) struct Surroundings<'a> {
     pub(crate) lane_dir: &'a Path,
     pub(crate) tmp: &'a Path,
     pub(crate) pass_env: &'a [String],
+    pub(crate) cache_dir: Option<&'a Path>,
 }
 
 /// The whole environment of a step, made of `ours` and the job. A step may set anything except what
@@ -23,7 +26,7 @@ pub(crate) struct Surroundings<'a> {
 pub(crate) fn environment(
     ours: impl Iterator<Item = (OsString, OsString)>,
     job: &GateJob,
-    step: &Step,
+    (place, step): (usize, &Step),
     around: &Surroundings<'_>,
 ) -> BTreeMap<OsString, OsString> {
     let mut all: BTreeMap<OsString, OsString> = BTreeMap::from([("PATH".into(), DEFAULT_PATH.into())]);
@@ -35,6 +38,10 @@ pub(crate) fn environment(
     for (name, value) in &step.env {
         set(name, value.as_ref());
     }
+    if let Some(cache) = around.cache_dir {
+        set("YARDMASTER_CACHE", cache.as_os_str());
+    }
+    set(STEP_VARIABLE, (place + 1).to_string().as_ref());
     set("YARDMASTER_LANE", around.lane.to_string().as_ref());
     set(LANE_DIR_VARIABLE, around.lane_dir.as_os_str());
     if let Some(request) = job.request {

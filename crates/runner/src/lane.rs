@@ -1,24 +1,26 @@
 use std::fs::{self, File, TryLockError};
 use std::path::{Path, PathBuf};
 use std::pin::{Pin, pin};
+use std::sync::atomic::AtomicU64;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use tokio::sync::Mutex;
 use tokio::task::{JoinHandle, spawn_blocking};
 use tokio::time::{Instant, sleep, sleep_until};
 use yardmaster_git::Worktree;
-use yardmaster_protocol::{GateJob, Millis, RunOutcome, RunReport, Step, StepResult};
+use yardmaster_protocol::{GateJob, Millis, RunOutcome, RunReport, StepResult};
 
 use crate::checkout::{Preparation, prepare};
-use crate::environment::{Surroundings, environment};
-use crate::leftovers::{CrashRecord, clean};
+use crate::leftovers::{Marked, clean, sweep};
 use crate::log::RunLog;
+use crate::output::Output;
 use crate::room;
-use crate::step::{StepEnd, StepJob, run_step};
-use crate::tail::Tail;
+use crate::steps::{Steps, may_be_parallel};
+use crate::when::left_out;
 use crate::{LaneConfig, LogStore, RunnerError};
 
 /// The longest limit that is counted; what is longer is as good as this.
-const LONGEST: Duration = Duration::from_secs(30 * 24 * 60 * 60);
+pub(crate) const LONGEST: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 
 /// One place where gates run, one after the other: a standing worktree and what belongs to it.
 #[derive(Debug)]
@@ -26,7 +28,6 @@ pub struct Lane {
     config: LaneConfig,
     worktree_dir: PathBuf,
     tmp: PathBuf,
-    record: PathBuf,
     store: LogStore,
     worktree: Option<Worktree>,
     /// Goes on by itself when a run is cancelled in mid-checkout; the next run waits for it.
@@ -34,6 +35,13 @@ pub struct Lane {
     /// A run was begun and not seen to its end.
     unclean: bool,
     _lock: File,
+}
+
+/// What a report says of the steps.
+#[derive(Default)]
+struct Told {
+    steps: Vec<StepResult>,
+    skipped: Vec<String>,
 }
 
 impl Lane {
@@ -58,12 +66,10 @@ impl Lane {
             Err(TryLockError::WouldBlock) => return Err(RunnerError::LaneInUse { path: config.dir }),
             Err(TryLockError::Error(source)) => return Err(directory(&lock_path)(source)),
         }
-        let record = config.dir.join("running");
-        clean(&record, &config.dir);
+        clean(&config.dir);
         Ok(Lane {
             worktree_dir: config.dir.join("worktree"),
             tmp: config.dir.join("tmp"),
-            record,
             store: LogStore::new(&config.logs),
             worktree: None,
             preparing: None,
@@ -79,18 +85,10 @@ impl Lane {
     pub async fn run(&mut self, job: &GateJob, cancel: impl Future<Output = ()>) -> RunReport {
         let started = Millis(SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, ms));
         let clock = Instant::now();
-        let mut steps = Vec::new();
-        let outcome = self.outcome(job, clock, pin!(cancel), &mut steps).await;
-        let runner = self.config.name.clone();
-        RunReport {
-            run: job.run.clone(),
-            runner,
-            outcome,
-            started,
-            ms: ms(clock.elapsed()),
-            steps,
-            skipped: Vec::new(),
-        }
+        let mut told = Told::default();
+        let outcome = self.outcome(job, clock, pin!(cancel), &mut told).await;
+        let (runner, Told { steps, skipped }) = (self.config.name.clone(), told);
+        RunReport { run: job.run.clone(), runner, outcome, started, ms: ms(clock.elapsed()), steps, skipped }
     }
 
     async fn outcome(
@@ -98,13 +96,13 @@ impl Lane {
         job: &GateJob,
         clock: Instant,
         mut cancel: Pin<&mut impl Future<Output = ()>>,
-        results: &mut Vec<StepResult>,
+        told: &mut Told,
     ) -> RunOutcome {
         if job.gate.steps.is_empty() {
             return RunOutcome::Green;
         }
         let (mut wall, mut pause) = (clock + self.config.limits.wall.min(LONGEST), room::FIRST_PAUSE);
-        let mut log = loop {
+        let log = loop {
             let ready = tokio::select! {
                 biased;
                 () = cancel.as_mut() => return RunOutcome::Cancelled,
@@ -127,8 +125,10 @@ impl Lane {
             wall = Instant::now() + self.config.limits.wall.min(LONGEST);
         };
         self.unclean = true;
-        let outcome = self.run_steps(job, wall, cancel, &mut log, results).await;
+        let log = Mutex::new(log);
+        let outcome = self.run_steps(job, wall, cancel, &log, told).await;
         self.unclean = false;
+        let mut log = log.into_inner();
         if let RunOutcome::Lost { why } = &outcome {
             log.line(&format!("lost: {why}")).await;
         }
@@ -140,66 +140,54 @@ impl Lane {
         &self,
         job: &GateJob,
         wall: Instant,
-        mut cancel: Pin<&mut impl Future<Output = ()>>,
-        log: &mut RunLog,
-        results: &mut Vec<StepResult>,
+        cancel: Pin<&mut impl Future<Output = ()>>,
+        log: &Mutex<RunLog>,
+        report: &mut Told,
     ) -> RunOutcome {
-        for step in &job.gate.steps {
-            let began = Instant::now();
-            let limit = Duration::from_millis(step.timeout_ms).min(LONGEST);
-            let deadline = wall.min(began + limit);
-            let limit = if deadline < wall { limit } else { self.config.limits.wall };
-            let mut tail = Tail::new(self.config.limits.tail_bytes);
-            log.line(&format!("$ {}", step.run)).await;
-            let ended = run_step(self.step_job(job, step, deadline), log, &mut tail, cancel.as_mut()).await;
-            let took = began.elapsed();
-            let exit_code = match &ended {
-                Ok(StepEnd::Exited(status)) => status.code(),
-                _ => None,
-            };
-            results.push(StepResult { name: step.name.clone(), ms: ms(took), exit_code });
-            log.line(&format!("{} after {:.1} s", in_words(&ended), took.as_secs_f64())).await;
-            log.flush().await;
-            let trouble = log.trouble().map(|why| format!("[the log is incomplete: {why}]"));
-            let log_tail = |tail: Tail| tail.into_text(trouble.as_deref());
-            match ended {
-                Ok(StepEnd::Exited(status)) if status.success() => {}
-                Ok(StepEnd::Exited(_)) if room::is_full(&self.config.dir) => {
-                    let why = format!("step `{}` was red on a full disk, which says nothing", step.name);
-                    return RunOutcome::Lost { why };
-                }
-                Ok(StepEnd::Exited(_)) => {
-                    return RunOutcome::Red { step: step.name.clone(), exit_code, log_tail: log_tail(tail) };
-                }
-                Ok(StepEnd::TimedOut) => {
-                    let (step, limit_ms) = (step.name.clone(), ms(limit));
-                    return RunOutcome::TimedOut { step, limit_ms, log_tail: log_tail(tail) };
-                }
-                Ok(StepEnd::Cancelled) => return RunOutcome::Cancelled,
-                Err(why) => {
-                    return RunOutcome::Lost { why: format!("failed to run step `{}`: {why}", step.name) };
-                }
-            }
+        let skipped = self.left_out(job, log).await;
+        let left_out = job.gate.steps.iter().zip(&skipped).filter(|(_, left_out)| **left_out);
+        report.skipped = left_out.map(|(step, _)| step.name.clone()).collect();
+        let parallel = may_be_parallel(job);
+        let steps = Steps {
+            config: &self.config,
+            host: &self.config.host,
+            worktree_dir: &self.worktree_dir,
+            tmp: &self.tmp,
+            job,
+            skipped: &skipped,
+            wall,
+            parallel,
+            waited_ms: AtomicU64::new(0),
+        };
+        let outcome = steps.run(cancel, log, &mut report.steps).await;
+        if parallel {
+            // What had left its group and its step's environment, but not the lane's.
+            let lane_dir = self.config.dir.clone();
+            let _ = spawn_blocking(move || sweep(&Marked::lane(&lane_dir))).await;
         }
-        RunOutcome::Green
+        outcome
     }
 
-    fn step_job<'a>(&'a self, job: &GateJob, step: &'a Step, deadline: Instant) -> StepJob<'a> {
-        let around = Surroundings {
-            lane: self.config.number,
-            lane_dir: &self.config.dir,
-            tmp: &self.tmp,
-            pass_env: &self.config.pass_env,
+    /// Which steps need not run, and says so in the log. When that cannot be found out, none.
+    async fn left_out(&self, job: &GateJob, log: &Mutex<RunLog>) -> Vec<bool> {
+        let (mirror, asked) = (self.config.mirror.clone(), job.clone());
+        let found = spawn_blocking(move || left_out(&mirror, &asked)).await;
+        let found = found.unwrap_or_else(|why| Err(why.to_string()));
+        let mut output = Output::new(log, None);
+        let skipped = match found {
+            Ok(skipped) => skipped,
+            Err(why) => {
+                output.line(&format!("every step runs, whatever its `when`: {why}")).await;
+                vec![false; job.gate.steps.len()]
+            }
         };
-        StepJob {
-            command: &step.run,
-            dir: &self.worktree_dir,
-            lane_dir: &self.config.dir,
-            environment: environment(std::env::vars_os(), job, step, &around),
-            record: CrashRecord { path: self.record.clone(), run: job.run.clone() },
-            deadline,
-            grace: self.config.limits.grace,
+        for (step, _) in job.gate.steps.iter().zip(&skipped).filter(|(_, left_out)| **left_out) {
+            let since = job.since.map(|since| since.short()).unwrap_or_default();
+            let text =
+                format!("step `{}` is left out: nothing of its `when` differs from {since}", step.name);
+            output.line(&text).await;
         }
+        skipped
     }
 
     /// Checks the candidate out and opens the log, at the same time.
@@ -242,18 +230,6 @@ impl Lane {
     }
 }
 
-fn in_words(ended: &std::io::Result<StepEnd>) -> String {
-    match ended {
-        Ok(StepEnd::Exited(status)) => match status.code() {
-            Some(code) => format!("exit {code}"),
-            None => status.to_string(),
-        },
-        Ok(StepEnd::TimedOut) => "timed out".to_owned(),
-        Ok(StepEnd::Cancelled) => "cancelled".to_owned(),
-        Err(why) => format!("not run: {why}"),
-    }
-}
-
-fn ms(duration: Duration) -> u64 {
+pub(crate) fn ms(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }

@@ -3,7 +3,7 @@ use std::ffi::OsString;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::process::CommandExt as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::pin::{Pin, pin};
 use std::process::{Command, ExitStatus, Stdio};
 use std::time::Duration;
@@ -14,8 +14,8 @@ use tokio::net::unix::pipe;
 use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
-use crate::leftovers::{CrashRecord, sweep};
-use crate::log::RunLog;
+use crate::leftovers::{CrashRecord, Marked, sweep};
+use crate::output::Output;
 use crate::process::ProcessGroup;
 use crate::tail::Tail;
 
@@ -31,9 +31,10 @@ const KILL_LIMIT: Duration = Duration::from_secs(5);
 pub(crate) struct StepJob<'a> {
     pub(crate) command: &'a str,
     pub(crate) dir: &'a Path,
-    pub(crate) lane_dir: &'a Path,
     pub(crate) environment: BTreeMap<OsString, OsString>,
     pub(crate) record: CrashRecord,
+    /// What escapes from the group is found by it.
+    pub(crate) mark: Marked,
     pub(crate) deadline: Instant,
     pub(crate) grace: Duration,
 }
@@ -52,7 +53,7 @@ pub(crate) enum StepEnd {
 /// When the command could not be started, or did not die.
 pub(crate) async fn run_step(
     job: StepJob<'_>,
-    log: &mut RunLog,
+    log: &mut Output<'_>,
     tail: &mut Tail,
     cancel: Pin<&mut impl Future<Output = ()>>,
 ) -> io::Result<StepEnd> {
@@ -112,8 +113,8 @@ async fn supervise(
     if timeout(KILL_LIMIT, group.exited()).await.is_err() {
         return Err(io::Error::other("the step did not die when it was killed"));
     }
-    let lane_dir: PathBuf = job.lane_dir.to_owned();
-    let escaped = tokio::task::spawn_blocking(move || sweep(&lane_dir)).await.unwrap_or_default();
+    let mark = job.mark.clone();
+    let escaped = tokio::task::spawn_blocking(move || sweep(&mark)).await.unwrap_or_default();
     if escaped > 0 {
         tracing::debug!(escaped, "ended processes that had left the group of their step");
     }
@@ -124,15 +125,14 @@ async fn supervise(
 /// Ends when nobody holds the writing end any more, and says so.
 async fn copy_output(
     mut output: pipe::Receiver,
-    log: &mut RunLog,
+    log: &mut Output<'_>,
     tail: &mut Tail,
     closed: oneshot::Sender<()>,
 ) {
     let mut buffer = vec![0; READ_BYTES];
     while let Ok(count @ 1..) = output.read(&mut buffer).await {
         tail.push(&buffer[..count]);
-        log.write(&buffer[..count]).await;
-        if log.is_full() {
+        if log.write(&buffer[..count]).await {
             sleep(FLOOD_PAUSE).await;
         }
     }

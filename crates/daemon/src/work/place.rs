@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use tokio::task::spawn_blocking;
 use yardmaster_git::{CrossCheck, GitOptions, Mirror};
-use yardmaster_runner::{Lane, LaneConfig, RunLimits};
+use yardmaster_runner::{Host, HostLimits, Lane, LaneConfig, RunLimits};
 
 use super::{WorkError, WorkOptions};
 use crate::state_dir::state_home;
@@ -52,6 +52,7 @@ fn open(options: &WorkOptions) -> Result<(Place, Vec<Lane>), WorkError> {
         ..GitOptions::default()
     };
     let opened = Mirror::open(&mirror, options.remote.as_deref().unwrap_or(NO_REMOTE), git)?;
+    let host = Host::new(HostLimits::of_machine());
     let lane = |number: u32| {
         Lane::open(LaneConfig {
             name: format!("{}/{number}", options.name),
@@ -61,6 +62,8 @@ fn open(options: &WorkOptions) -> Result<(Place, Vec<Lane>), WorkError> {
             logs: logs.clone(),
             limits: RunLimits::default(),
             pass_env: options.pass_env.clone(),
+            host: host.clone(),
+            cache_dir: None,
         })
     };
     let lanes = (1..=options.slots).map(lane).collect::<Result<Vec<Lane>, _>>()?;

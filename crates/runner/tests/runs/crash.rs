@@ -3,10 +3,10 @@ use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 
-use yardmaster_protocol::{RunId, RunOutcome};
+use yardmaster_protocol::{RunId, RunOutcome, Step};
 use yardmaster_runner::{Lane, LogStore, RunnerError};
 
-use crate::world::{World, run, step};
+use crate::world::{World, entries, run, step};
 
 #[test]
 fn a_lane_is_for_one_process() {
@@ -33,6 +33,16 @@ async fn predecessor() {
 }
 
 #[cfg(target_os = "linux")]
+fn predecessor_of(world: &World) -> Child {
+    Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "crash::predecessor", "--ignored"])
+        .env("PREDECESSOR_ROOT", world.dir.path())
+        .stdout(Stdio::null())
+        .spawn()
+        .unwrap()
+}
+
+#[cfg(target_os = "linux")]
 #[tokio::test]
 async fn what_a_killed_runner_left_is_ended() {
     let world = World::new();
@@ -44,12 +54,7 @@ async fn what_a_killed_runner_left_is_ended() {
         inside.shown()
     );
     std::fs::write(world.path("job.json"), serde_json::to_vec(&world.job(&command)).unwrap()).unwrap();
-    let mut predecessor = Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", "crash::predecessor", "--ignored"])
-        .env("PREDECESSOR_ROOT", world.dir.path())
-        .stdout(Stdio::null())
-        .spawn()
-        .unwrap();
+    let mut predecessor = predecessor_of(&world);
     inside.line().await;
     outside.line().await;
     predecessor.kill().unwrap();
@@ -64,6 +69,30 @@ async fn what_a_killed_runner_left_is_ended() {
     assert!(log.done, "a log whose writer died does not grow any more");
     let next = world.job_of("run-2", "one", vec![step("gate", "test \"$(cat a.txt)\" = one")]);
     assert_eq!(run(&mut lane, &next).await.outcome, RunOutcome::Green);
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn what_a_killed_runner_left_of_steps_beside_each_other_is_ended() {
+    let world = World::new();
+    let mut fifos = [world.fifo("f0"), world.fifo("f1")];
+    let hidden =
+        |n: usize| format!("env -i sh -c 'exec 9>{}; echo $$ >&9; exec sleep 600'", fifos[n].shown());
+    let beside = |n: usize| Step { after: Some(Vec::new()), ..step(&format!("s{n}"), &hidden(n)) };
+    let job = world.job_of("run-1", "two", vec![beside(0), beside(1)]);
+    std::fs::write(world.path("job.json"), serde_json::to_vec(&job).unwrap()).unwrap();
+    let mut predecessor = predecessor_of(&world);
+    for fifo in &mut fifos {
+        fifo.line().await;
+    }
+    predecessor.kill().unwrap();
+    predecessor.wait().unwrap();
+    assert!(fifos.iter_mut().all(|fifo| fifo.is_held()));
+    drop(world.lane());
+    for fifo in &mut fifos {
+        fifo.released().await;
+    }
+    assert_eq!(entries(&world.path("lanes/3")).iter().filter(|e| e.starts_with("running")).count(), 0);
 }
 
 #[cfg(target_os = "linux")]

@@ -9,6 +9,8 @@ mod limits;
 #[cfg(test)]
 mod logs;
 #[cfg(test)]
+mod parallel;
 mod verdicts;
+mod when;
 #[cfg(test)]
 mod world;

@@ -93,6 +93,7 @@ async fn the_environment_is_scrubbed_and_says_what_is_tested() {
         "YARDMASTER_LANE=3",
         "YARDMASTER_REQUEST=r12",
         "YARDMASTER_RUN=run-1",
+        "YARDMASTER_STEP=1",
         "YARDMASTER_TARGET=main",
         &candidate,
         &tmp,

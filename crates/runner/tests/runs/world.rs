@@ -9,7 +9,7 @@ use tempfile::TempDir;
 use tokio::sync::oneshot;
 use tokio::time::timeout;
 use yardmaster_protocol::{Gate, GateJob, RequestId, RunId, RunOutcome, RunReport, Step};
-use yardmaster_runner::{Lane, LaneConfig, LogStore, RunLimits};
+use yardmaster_runner::{Host, HostLimits, Lane, LaneConfig, LogStore, RunLimits};
 
 /// Longer than anything here takes on a busy machine; only failing tests wait for it.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
@@ -58,6 +58,8 @@ impl World {
             logs: self.path("logs"),
             limits: RunLimits { grace: Duration::from_millis(300), ..RunLimits::default() },
             pass_env: Vec::new(),
+            host: Host::with_locks(HostLimits { cpu: 2, mem_bytes: 1 << 30 }, self.path("locks")),
+            cache_dir: None,
         }
     }
 
