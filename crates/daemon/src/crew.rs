@@ -1,10 +1,11 @@
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use tokio::task::JoinHandle;
 use yardmaster_bus::{Bus, JobSource};
 use yardmaster_failpoint::{Point, hit};
 use yardmaster_protocol::RunReport;
-use yardmaster_runner::{Host, HostLimits, Lane, LaneConfig, RunLimits};
+use yardmaster_runner::{Host, Lane, LaneConfig, RunLimits, RunnerError};
 
 use crate::ServeError;
 use crate::settings::Settings;
@@ -14,7 +15,8 @@ use crate::state_dir::StateDir;
 /// Runners inside this process; they get their jobs from the same stream as any other.
 pub(crate) fn open_lanes(settings: &Settings, state: &StateDir) -> Result<Vec<Lane>, ServeError> {
     let host = crate::standby::host();
-    let shared = Host::new(HostLimits::of_machine());
+    let shared = Host::new(settings.host);
+    let cache_dir = settings.cache_dir.as_deref().map(make_cache).transpose()?;
     let lane = |number: u32| {
         Lane::open(LaneConfig {
             name: format!("{}/{number}", host),
@@ -25,11 +27,17 @@ pub(crate) fn open_lanes(settings: &Settings, state: &StateDir) -> Result<Vec<La
             limits: RunLimits::default(),
             pass_env: settings.pass_env.clone(),
             host: shared.clone(),
-            cache_dir: None,
+            cache_dir: cache_dir.clone(),
         })
         .map_err(ServeError::from)
     };
     (1..=settings.slots).map(lane).collect()
+}
+
+/// The directory as gates see it, wherever they are.
+fn make_cache(dir: &Path) -> Result<PathBuf, ServeError> {
+    let made = std::fs::create_dir_all(dir).and_then(|()| dir.canonicalize());
+    made.map_err(|source| RunnerError::Directory { path: dir.to_owned(), source }.into())
 }
 
 /// Puts every lane to work until `shutdown`.

@@ -5,8 +5,9 @@ use std::time::Duration;
 use config::builder::DefaultState;
 use config::{Config, ConfigBuilder, ConfigError, Environment, File, FileFormat};
 use serde::Deserialize;
-use yardmaster_protocol::{BranchName, Gate, Requirement, parse_duration_ms};
+use yardmaster_protocol::{BranchName, Gate, Requirement, parse_bytes, parse_duration_ms};
 use yardmaster_queue::{BaseRed, ChangelogPolicy, Cycles, GateRule, Guarantee, Overlap, Policy};
+use yardmaster_runner::HostLimits;
 
 /// The file that is read when none is named.
 const DEFAULT_FILE: &str = "yardmaster.toml";
@@ -48,6 +49,10 @@ pub struct Settings {
     pub slots: u32,
     /// Variables of the daemon's environment that gates get too.
     pub pass_env: Vec<String>,
+    /// What all gates together may take of what they declare.
+    pub host: HostLimits,
+    /// A directory that all gates get, for build caches.
+    pub cache_dir: Option<PathBuf>,
     /// Where everything of ours is; none: chosen by the remote's name.
     pub state_dir: Option<PathBuf>,
     /// Used instead of `ssh`, for keys and options.
@@ -145,6 +150,7 @@ struct RawRepo {
 struct RawGate {
     command: Option<String>,
     timeout: Option<String>,
+    environment: Option<String>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -152,6 +158,9 @@ struct RawGate {
 struct RawRunner {
     slots: u32,
     pass_env: Vec<String>,
+    cpu: Option<u32>,
+    mem: Option<String>,
+    cache_dir: Option<PathBuf>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -282,6 +291,8 @@ impl Settings {
             ("repo.ssh_command", self.ssh_command == newer.ssh_command),
             ("runner.slots", self.slots == newer.slots),
             ("runner.pass_env", self.pass_env == newer.pass_env),
+            ("runner.cpu or runner.mem", self.host == newer.host),
+            ("runner.cache_dir", self.cache_dir == newer.cache_dir),
             ("state.dir", self.state_dir == newer.state_dir),
             ("git.cross_check", self.cross_check == newer.cross_check),
             ("queue.definitions", self.reads_definitions == newer.reads_definitions),
@@ -366,6 +377,7 @@ impl Raw {
         let poll = duration("repo.poll", &self.repo.poll, problems).max(Duration::from_millis(100));
         let cross_check = cross_check(&self.git.cross_check, problems);
         let reads_definitions = definitions(&self.queue.definitions, problems);
+        let host = self.runner.host(problems);
         let refuse_takes_back = takes_back(&self.guard.takes_back, problems);
         if self.repo.remote.as_deref().is_none_or(|r| r.trim().is_empty()) {
             problems.push(
@@ -399,6 +411,8 @@ impl Raw {
             poll,
             slots: self.runner.slots,
             pass_env: self.runner.pass_env,
+            host,
+            cache_dir: self.runner.cache_dir,
             state_dir: self.state.dir,
             ssh_command: self.repo.ssh_command,
             cross_check,
@@ -474,12 +488,35 @@ fn gate(raw: &RawGate, problems: &mut Vec<String>) -> GateRule {
         "none" => GateRule::Fixed(Gate::default()),
         command => {
             let mut gate = Gate::command(command);
+            gate.environment.clone_from(&raw.environment);
+            gate.steps.iter_mut().for_each(|s| s.learns_timeout = raw.timeout.is_none());
             if let Some(timeout) = &raw.timeout {
                 let ms = millis(duration("gate.timeout", timeout, problems)).max(1);
                 gate.steps.iter_mut().for_each(|s| s.timeout_ms = ms);
             }
             GateRule::Fixed(gate)
         }
+    }
+}
+
+impl RawRunner {
+    fn host(&self, problems: &mut Vec<String>) -> HostLimits {
+        let machine = HostLimits::of_machine();
+        if self.cpu == Some(0) {
+            problems
+                .push("`runner.cpu` is 0, but must be 1 or more processors; leave it out for all".to_owned());
+        }
+        let mem = self.mem.as_deref().map(|text| {
+            parse_bytes(text).and_then(|bytes| match bytes {
+                0 => Err("0 bytes are too few".to_owned()),
+                bytes => Ok(bytes),
+            })
+        });
+        let mem_bytes = mem.unwrap_or(Ok(machine.mem_bytes)).unwrap_or_else(|why| {
+            problems.push(format!("`runner.mem`: {why}"));
+            machine.mem_bytes
+        });
+        HostLimits { cpu: self.cpu.unwrap_or(machine.cpu), mem_bytes }
     }
 }
 

@@ -50,7 +50,7 @@ pub(crate) fn tell(fact: &Fact) {
             tracing::info!(%run, behind = behind.len(), attempt, "testing");
         }),
         Fact::RunEnded { run, outcome, ms, .. } => {
-            tracing::info!(%run, verdict = word(outcome), ms, "run ended")
+            tracing::info!(%run, verdict = word(outcome), ms, "run ended");
         }
         Fact::RunDropped { run } => tracing::info!(%run, "run called off"),
         Fact::LandingStarted { target, landing } => {

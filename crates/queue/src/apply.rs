@@ -154,7 +154,14 @@ impl Queue {
             Fact::Testing { request, .. } => return self.testing(*request, at, fact),
             Fact::BaseTesting { target, .. } => self.base_testing(target, at, fact),
             Fact::RunDropped { run } => self.targets.values_mut().for_each(|t| drop(t.runs.remove(run))),
-            Fact::RunEnded { run, outcome, ms, .. } => self.run_ended(run, outcome, *ms, at),
+            Fact::RunEnded { run, outcome, ms, steps } => {
+                for target in self.targets.values_mut() {
+                    if let Some(run) = target.runs.get(run) {
+                        target.times.add(&run.gate, steps);
+                    }
+                }
+                self.run_ended(run, outcome, *ms, at);
+            }
             _ => {}
         }
         None

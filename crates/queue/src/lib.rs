@@ -18,6 +18,7 @@ mod input;
 mod intent;
 mod invariant;
 mod land;
+mod learn;
 mod odds;
 mod order;
 mod parallel;

@@ -98,7 +98,7 @@ impl Queue {
                 tip,
                 requests,
             }));
-            orders.extend(self.tests(name));
+            orders.extend(self.tests(name, policy));
             let landing = self.targets.get(name).and_then(|t| t.landing.clone());
             orders.extend(landing.map(|landing| Order::Land { target: name.clone(), landing }));
         }
@@ -156,8 +156,8 @@ impl Queue {
         orders
     }
 
-    fn tests(&self, name: &BranchName) -> Vec<Order> {
-        let runs = self.targets.get(name).into_iter().flat_map(|t| &t.runs);
+    fn tests(&self, name: &BranchName, policy: &Policy) -> Vec<Order> {
+        let Some(target) = self.targets.get(name) else { return Vec::new() };
         let job = |(run, asked): (&yardmaster_protocol::RunId, &crate::state::Run)| {
             Order::Test(GateJob {
                 run: run.clone(),
@@ -168,11 +168,11 @@ impl Queue {
                 base: asked.base,
                 attempt: asked.attempt,
                 gate: asked.gate.clone(),
-                since: None,
-                learned_ms: std::collections::BTreeMap::new(),
+                since: target.known_green(asked),
+                learned_ms: target.learned(asked, policy),
             })
         };
-        runs.map(job).collect()
+        target.runs.iter().map(job).collect()
     }
 }
 

@@ -11,6 +11,7 @@ use crate::freeze::Frozen;
 use crate::independent::Evidence;
 use crate::index::Index;
 use crate::intent::{Intended, Place};
+use crate::learn::Times;
 use crate::odds::{Record, Suspicion};
 use crate::pause::Pause;
 use crate::policy::{GateRule, Policy};
@@ -235,6 +236,9 @@ pub(crate) struct Target {
     /// The latest run of each, where the project declares what has nothing to do with each other.
     #[serde(default)]
     pub(crate) evidence: BTreeMap<RequestId, Evidence>,
+    /// How long steps take.
+    #[serde(default)]
+    pub(crate) times: Times,
 }
 
 impl Default for Target {
@@ -260,6 +264,7 @@ impl Default for Target {
             rollups: BTreeMap::new(),
             record: Record::default(),
             ours: None,
+            times: Times::default(),
             evidence: BTreeMap::new(),
         }
     }

@@ -12,5 +12,6 @@ mod parallel;
 mod review;
 mod rules;
 mod scope;
+mod steps;
 mod support;
 mod words;

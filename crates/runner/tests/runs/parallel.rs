@@ -39,8 +39,8 @@ async fn the_first_red_step_ends_the_others_with_all_their_processes() {
         outside.shown(),
         inside.shown()
     );
-    let red = format!("while ! test -p up; do sleep 0.01; done; read x <up; sleep 0.2; exit 3");
-    let steps = vec![beside("slow", &slow), beside("red", &red), step("never", "true")];
+    let red = "while ! test -p up; do sleep 0.01; done; read x <up; sleep 0.2; exit 3";
+    let steps = vec![beside("slow", &slow), beside("red", red), step("never", "true")];
     let report = run(&mut world.lane(), &world.job_of("run-1", "two", steps)).await;
     let RunOutcome::Red { step, exit_code: Some(3), .. } = &report.outcome else { panic!("{report:?}") };
     assert_eq!(step, "red");

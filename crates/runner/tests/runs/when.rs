@@ -16,7 +16,7 @@ fn job(world: &World, run: &str) -> GateJob {
         step("always", "true"),
     ];
     let mut job = world.job_of(run, "two", steps);
-    job.since = Some(world.git(&["rev-parse", "one"]).parse().unwrap());
+    job.since = Some(world.git(&["rev-parse", "one"]).parse().expect("a commit"));
     job
 }
 
