@@ -124,7 +124,11 @@ impl Teller {
 
     pub(crate) async fn line(&mut self, verb: &Verb) -> Result<(), String> {
         match verb {
-            verb if verb.is_policy() => {}
+            Verb::Window { .. }
+            | Verb::Overlap(_)
+            | Verb::Batch { .. }
+            | Verb::Cycles(_)
+            | Verb::Guarantee(_) => {}
             Verb::Change(change) => self.change(change),
             Verb::Red(rule) => self.rules.push(rule.clone()),
             Verb::Refuse(name) => self.refuse(name),
