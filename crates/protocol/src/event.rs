@@ -345,4 +345,7 @@ pub struct GateEvidence {
     pub seconds: f64,
     /// The verdict had been there before: the same tree was tested under another candidate.
     pub reused: bool,
+    /// Steps that were red in an earlier run of this very tree.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub flaky: Vec<String>,
 }

@@ -59,7 +59,7 @@ pub use runner::{
 };
 pub use schema::schemas;
 pub use service::{
-    ErrorBody, ErrorReply, FreezeReply, FreezeRequest, LogReply, LogRequest, PauseReply, PauseRequest,
+    ErrorBody, ErrorReply, Flaky, FreezeReply, FreezeRequest, LogReply, LogRequest, PauseReply, PauseRequest,
     Pressure, QueueReply, RequestRow, RequestView, ServiceErrorCode, StatusReply, SubmitReply, TargetView,
     TipHealth, WithdrawReply, WithdrawRequest,
 };

@@ -221,6 +221,22 @@ pub struct TargetView {
     /// In a sentence, with the run to read; none while there is nothing to say.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tip_note: Option<String>,
+    /// Steps that were red and then green on the same tree, the latest first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub flaky: Vec<Flaky>,
+}
+
+/// A step that does not always say the same of the same tree.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Flaky {
+    /// The step.
+    pub step: String,
+    /// What it said last when it was red, without what differs from run to run.
+    pub said: String,
+    /// How often that was seen.
+    pub times: u32,
+    /// When it was seen last.
+    pub last: String,
 }
 
 /// What the gate says of a target's own tip.

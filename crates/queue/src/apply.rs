@@ -406,9 +406,13 @@ impl Queue {
         for target in self.targets.values_mut() {
             let Some(run) = target.runs.remove(id) else { continue };
             let key = (run.tree, run.gate_id.clone());
-            let earlier = target.verdicts.get(&key);
+            let earlier = target.verdicts.get(&key).cloned();
+            let mut flaky = earlier.as_ref().map(|v| v.flaky.clone()).unwrap_or_default();
+            flaky.extend(target.note_flake(earlier.as_ref(), outcome, at));
+            let red_now = matches!(outcome, RunOutcome::Red { .. });
+            let reds = earlier.as_ref().map_or(0, |v| v.reds) + u32::from(red_now);
             let lost_now = matches!(outcome, RunOutcome::Lost { .. } | RunOutcome::Cancelled);
-            let lost = earlier.map_or(0, |v| v.lost) + u32::from(lost_now);
+            let lost = earlier.as_ref().map_or(0, |v| v.lost) + u32::from(lost_now);
             target.verdicts.insert(
                 key,
                 Verdict {
@@ -419,6 +423,8 @@ impl Queue {
                     ms,
                     at,
                     lost,
+                    reds,
+                    flaky,
                     asked: run.asked,
                 },
             );

@@ -241,6 +241,8 @@ mod tests {
             ms: 1,
             at: Millis(1),
             lost,
+            reds: 0,
+            flaky: Vec::new(),
             asked: None,
         }
     }

@@ -10,6 +10,7 @@ mod compare;
 mod depend;
 mod explain;
 mod failure;
+mod flake;
 mod freeze;
 mod health;
 mod independent;

@@ -255,6 +255,7 @@ impl Act<'_> {
             gate,
             seconds: verdict.map_or(0.0, |v| f64::from(u32::try_from(v.ms).unwrap_or(u32::MAX)) / 1_000.0),
             reused: verdict.is_some_and(|v| v.request != Some(request) || v.candidate != commit),
+            flaky: verdict.map(|v| v.flaky.clone()).unwrap_or_default(),
         }
     }
 
@@ -302,7 +303,7 @@ impl Act<'_> {
         if target.runs.values().any(|r| r.tree == tree && r.gate_id == gate_id) {
             return;
         }
-        let attempt = target.verdicts.get(&(tree, gate_id.clone())).map_or(1, |v| v.lost + 1);
+        let attempt = target.verdicts.get(&(tree, gate_id.clone())).map_or(1, |v| v.lost + v.reds + 1);
         let text = format!("{}-{}-{}-{}", place.request, candidate.short(), gate_id, target.asked + 1);
         let Ok(run) = RunId::new(text) else { return };
         let (request, base, behind) = (place.request, place.base, place.behind.clone());

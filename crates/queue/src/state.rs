@@ -7,6 +7,7 @@ use yardmaster_protocol::{
 };
 
 use crate::compare::Compared;
+use crate::flake::Flakes;
 use crate::freeze::Frozen;
 use crate::independent::Evidence;
 use crate::index::Index;
@@ -230,6 +231,9 @@ pub(crate) struct Target {
     /// How requests fare here.
     #[serde(default)]
     pub(crate) record: Record,
+    /// Steps that do not always say the same.
+    #[serde(default)]
+    pub(crate) flakes: Flakes,
     /// The latest tip that a landing of ours made.
     #[serde(default)]
     pub(crate) ours: Option<CommitId>,
@@ -265,6 +269,7 @@ impl Default for Target {
             record: Record::default(),
             ours: None,
             times: Times::default(),
+            flakes: Flakes::default(),
             evidence: BTreeMap::new(),
         }
     }
@@ -316,6 +321,12 @@ pub(crate) struct Verdict {
     pub(crate) at: Millis,
     /// Runs of this tree that were lost so far.
     pub(crate) lost: u32,
+    /// Runs of this tree that were red so far.
+    #[serde(default)]
+    pub(crate) reds: u32,
+    /// Steps that were red in one run of this tree, and green in a later one.
+    #[serde(default)]
+    pub(crate) flaky: Vec<String>,
     /// When the run was asked for; none in older snapshots.
     #[serde(default)]
     pub(crate) asked: Option<Millis>,
@@ -417,19 +428,19 @@ impl Queue {
 }
 
 /// Maps whose keys are no strings, as lists of pairs.
-mod pairs {
+pub(crate) mod pairs {
     use std::collections::BTreeMap;
 
     use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-    pub(super) fn serialize<K: Serialize, V: Serialize, S: Serializer>(
+    pub(crate) fn serialize<K: Serialize, V: Serialize, S: Serializer>(
         map: &BTreeMap<K, V>,
         serializer: S,
     ) -> Result<S::Ok, S::Error> {
         serializer.collect_seq(map.iter())
     }
 
-    pub(super) fn deserialize<'de, K, V, D>(deserializer: D) -> Result<BTreeMap<K, V>, D::Error>
+    pub(crate) fn deserialize<'de, K, V, D>(deserializer: D) -> Result<BTreeMap<K, V>, D::Error>
     where
         K: Deserialize<'de> + Ord,
         V: Deserialize<'de>,

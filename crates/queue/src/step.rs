@@ -358,7 +358,7 @@ impl<'a> Act<'a> {
         self.emit(Fact::Pinned { request, head, merge_base, size, files, position });
         let seen = self.queue.targets.get(&target).and_then(|t| Some((t.tip?, t.tree?)));
         if let (true, Some((tip, tree))) = (contained && !self.is_frozen(&target), seen) {
-            let gate = GateEvidence { run: None, gate: None, seconds: 0.0, reused: false };
+            let gate = GateEvidence { run: None, gate: None, seconds: 0.0, reused: false, flaky: Vec::new() };
             self.emit(Fact::Landed { request, commit: None, tree, base: tip, gate, rollup: None });
         }
     }

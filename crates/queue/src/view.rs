@@ -49,6 +49,7 @@ impl Queue {
                 hold: self.hold(name, policy),
                 tip_health,
                 tip_note,
+                flaky: target.map(|t| t.flakes.told()).unwrap_or_default(),
             }
         };
         policy.targets.iter().map(view).collect()

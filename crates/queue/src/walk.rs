@@ -225,10 +225,33 @@ impl Climb<'_> {
             None if self.queue.is_held(request, self.policy) => Standing::Held,
             None if self.closed => Standing::Excused,
             None if !known => Standing::Unassembled,
-            None => {
-                let no_gate = self.gate.steps.is_empty();
-                standing(self.target, *base, request, &self.walk.gate_id, no_gate, self.policy)
+            None => self.of_candidate(*base, request),
+        }
+    }
+
+    /// What is known of a candidate.
+    fn of_candidate(&self, base: CommitId, request: RequestId) -> Standing {
+        let (commit, tree) = match self.target.assemblies.get(&(base, request)) {
+            None => return Standing::Unassembled,
+            Some(Assembly::Conflict { .. } | Assembly::TakesBack { .. }) => return Standing::Conflict,
+            Some(Assembly::Clean { commit, tree, .. }) => (*commit, *tree),
+        };
+        // What brings nothing onto something else is as green as that is.
+        if self.gate.steps.is_empty() || (commit == base && self.walk.tip == base) {
+            return Standing::Green { commit, tree };
+        }
+        let Some(verdict) = self.target.verdicts.get(&(tree, self.walk.gate_id.clone())) else {
+            return Standing::Untested { commit, tree };
+        };
+        let open = Standing::Untested { commit, tree };
+        match &verdict.outcome {
+            RunOutcome::Green => Standing::Green { commit, tree },
+            RunOutcome::Red { .. } if self.target.may_repeat(&self.gate, verdict, self.queue.now) => open,
+            RunOutcome::Red { .. } | RunOutcome::TimedOut { .. } => Standing::Red { tree },
+            RunOutcome::Lost { .. } | RunOutcome::Cancelled if verdict.lost >= self.policy.max_lost_runs => {
+                Standing::GivenUp { tree }
             }
+            RunOutcome::Lost { .. } | RunOutcome::Cancelled => open,
         }
     }
 
@@ -250,35 +273,5 @@ impl Climb<'_> {
             }
             _ => Standing::Red { tree },
         }
-    }
-}
-
-fn standing(
-    target: &Target,
-    base: CommitId,
-    request: RequestId,
-    gate_id: &GateId,
-    no_gate: bool,
-    policy: &Policy,
-) -> Standing {
-    let (commit, tree) = match target.assemblies.get(&(base, request)) {
-        None => return Standing::Unassembled,
-        Some(Assembly::Conflict { .. } | Assembly::TakesBack { .. }) => return Standing::Conflict,
-        Some(Assembly::Clean { commit, tree, .. }) => (*commit, *tree),
-    };
-    // What brings nothing onto something else is as green as that is.
-    if no_gate || (commit == base && target.tip == Some(base)) {
-        return Standing::Green { commit, tree };
-    }
-    match target.verdicts.get(&(tree, gate_id.clone())) {
-        None => Standing::Untested { commit, tree },
-        Some(verdict) => match &verdict.outcome {
-            RunOutcome::Green => Standing::Green { commit, tree },
-            RunOutcome::Red { .. } | RunOutcome::TimedOut { .. } => Standing::Red { tree },
-            RunOutcome::Lost { .. } | RunOutcome::Cancelled if verdict.lost >= policy.max_lost_runs => {
-                Standing::GivenUp { tree }
-            }
-            RunOutcome::Lost { .. } | RunOutcome::Cancelled => Standing::Untested { commit, tree },
-        },
     }
 }

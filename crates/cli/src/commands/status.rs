@@ -6,6 +6,9 @@ use crate::exit::Exit;
 use crate::screen::{self, Column, Line, Out, Table, style, wrap};
 use crate::{story, words};
 
+/// Flaky steps that are named.
+const FLAKY: usize = 5;
+
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// One request: r12, or its branch or requirement; without it, the daemon.
@@ -80,6 +83,15 @@ pub(crate) fn targets(targets: &[TargetView], width: usize) -> Vec<Line> {
     }
     for note in targets.iter().filter_map(|t| t.tip_note.as_ref()) {
         let parts = wrap(note, width.saturating_sub(4));
+        lines.extend(parts.into_iter().map(|part| Line::styled(style::YELLOW, part).indented(4)));
+    }
+    for (target, flaky) in targets.iter().flat_map(|t| t.flaky.iter().take(FLAKY).map(|f| (&t.target, f))) {
+        let said = flaky.said.lines().last().unwrap_or_default();
+        let told = format!(
+            "{target}: step `{}` does not always say the same: {} times red and then green on one tree, last at {}: {said}",
+            flaky.step, flaky.times, flaky.last
+        );
+        let parts = wrap(&told, width.saturating_sub(4));
         lines.extend(parts.into_iter().map(|part| Line::styled(style::YELLOW, part).indented(4)));
     }
     lines

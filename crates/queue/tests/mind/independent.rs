@@ -1,0 +1,128 @@
+use serde_json::json;
+use yardmaster_protocol::{
+    Assembled, Assembly, CommitId, Fact, Gate, Independence, LandOutcome, MergedBy, Millis, Movement,
+    Project, RequestId, RunOutcome, Sighting, TreeId,
+};
+use yardmaster_queue::{BaseRed, GateRule, Input, Order, Policy, Queue, Step};
+
+use crate::support::{announce, commit, end, main_branch, pin, policy, queue, runs, see};
+
+fn wide() -> Policy {
+    let gate = GateRule::Fixed(Gate::command("true"));
+    Policy { gate, window_min: 4, window_max: 4, base_red: BaseRed::Ignore, ..policy() }
+}
+
+fn declared(by: Independence) -> Result<Project, String> {
+    Ok(Project { independence: by, ..Project::default() })
+}
+
+/// Does all merges that are asked for: a commit is named by what it stands on and whose it is.
+fn merge(queue: &mut Queue, policy: &Policy) -> Vec<Step> {
+    let mut steps = Vec::new();
+    for order in queue.plan(policy).orders {
+        let Order::Assemble { target, base, specs } = order else { continue };
+        let mut on = base;
+        let merges = specs.into_iter().map(|spec| {
+            let id = u8::try_from(spec.request.0).unwrap();
+            let made =
+                CommitId(yardmaster_protocol::ObjectId([on.0.0[0].wrapping_mul(7).wrapping_add(id); 20]));
+            let assembly = Assembly::Clean { commit: made, tree: TreeId(made.0), by: MergedBy::Memory };
+            Assembled { base: std::mem::replace(&mut on, made), request: spec.request, assembly }
+        });
+        let merges = merges.collect();
+        steps.push(queue.step(Millis(20), policy, Input::Assembled { target, merges }));
+    }
+    steps
+}
+
+fn started(queue: &mut Queue, policy: &Policy, by: Independence) {
+    see(queue, policy, 2, declared(by));
+    for (n, files) in [(1, "a"), (2, "b"), (3, "a")] {
+        announce(queue, policy, n.into(), &json!({}));
+        pin(queue, policy, n, &[files]);
+    }
+    (0..3).for_each(|_| drop(merge(queue, policy)));
+}
+
+fn tested(queue: &Queue, policy: &Policy) -> Vec<u64> {
+    runs(queue, policy).into_iter().filter_map(|(r, _)| Some(r?.0)).collect()
+}
+
+fn finish(queue: &mut Queue, policy: &Policy, request: u64) -> Step {
+    let mut all = runs(queue, policy).into_iter();
+    let (_, run) = all.find(|(r, _)| *r == Some(RequestId(request))).expect("is tested");
+    end(queue, policy, &run, RunOutcome::Green)
+}
+
+/// The push that is decided on arrives.
+fn push(queue: &mut Queue, policy: &Policy, by: Independence) -> (Vec<u64>, Step) {
+    let mut orders = queue.plan(policy).orders.into_iter();
+    let landing = orders.find_map(|o| if let Order::Land { landing, .. } = o { Some(landing) } else { None });
+    let landing = landing.expect("something lands");
+    let seen = Sighting {
+        tip: landing.to,
+        tree: landing.tree,
+        movement: Movement::Forward,
+        contains: landing.requests.iter().map(|(_, c)| *c).collect(),
+        project_file: None,
+        lost: Vec::new(),
+    };
+    let outcome = LandOutcome::Landed { seen };
+    let input = Input::LandEnded { target: main_branch(), to: landing.to, outcome, project: declared(by) };
+    let step = queue.step(Millis(30), policy, input);
+    (landing.requests.iter().map(|(r, _)| r.0).collect(), step)
+}
+
+/// r2 touches nothing that the others touch: it lands before r1 is decided, and r1's run goes on and counts.
+#[test]
+fn who_shares_no_file_lands_without_waiting_and_takes_nothing_from_the_others() {
+    let (policy, by) = (wide(), Independence::Files);
+    let mut queue = queue(&policy);
+    started(&mut queue, &policy, by);
+    assert_eq!(tested(&queue, &policy), [1, 2, 3]);
+    finish(&mut queue, &policy, 2);
+    let (landed, step) = push(&mut queue, &policy, by);
+    assert_eq!(landed, [2]);
+    assert!(!step.entry.facts.iter().any(|f| matches!(f, Fact::RunDropped { .. })), "{step:?}");
+    (0..3).for_each(|_| drop(merge(&mut queue, &policy)));
+    assert_eq!(tested(&queue, &policy), [1, 3], "nothing is tested again");
+    finish(&mut queue, &policy, 1);
+    assert_eq!(push(&mut queue, &policy, by).0, [1]);
+    finish(&mut queue, &policy, 3);
+    (0..3).for_each(|_| drop(merge(&mut queue, &policy)));
+    assert_eq!(push(&mut queue, &policy, by).0, [3]);
+}
+
+/// Without the project's word everybody stands on everybody.
+#[test]
+fn nobody_overtakes_where_nothing_is_declared() {
+    let (policy, by) = (wide(), Independence::None);
+    let mut queue = queue(&policy);
+    started(&mut queue, &policy, by);
+    finish(&mut queue, &policy, 2);
+    let lands = |o: &Order| matches!(o, Order::Land { .. });
+    assert!(!queue.plan(&policy).orders.iter().any(lands));
+}
+
+/// Somebody pushes to the target by hand: nobody knows what that has to do with, so everything is tested again.
+#[test]
+fn a_push_from_outside_leaves_no_evidence() {
+    let (policy, by) = (wide(), Independence::Files);
+    let mut queue = queue(&policy);
+    started(&mut queue, &policy, by);
+    finish(&mut queue, &policy, 3);
+    see(&mut queue, &policy, 9, declared(by));
+    (0..3).for_each(|_| drop(merge(&mut queue, &policy)));
+    assert_eq!(tested(&queue, &policy), [1, 2, 3]);
+    assert!(queue.tip(&main_branch()) == Some(commit(9)));
+}
+
+#[test]
+fn by_systems_both_have_to_touch_some() {
+    let policy = wide();
+    let mut queue = queue(&policy);
+    started(&mut queue, &policy, Independence::Systems);
+    finish(&mut queue, &policy, 2);
+    let lands = |o: &Order| matches!(o, Order::Land { .. });
+    assert!(!queue.plan(&policy).orders.iter().any(lands), "r2 touches no system, so it may be anything");
+}
