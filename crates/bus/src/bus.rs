@@ -1,3 +1,4 @@
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -6,16 +7,16 @@ use std::time::Duration;
 use async_nats::jetstream::{self, Context};
 use tokio::sync::{Mutex, watch};
 use yardmaster_protocol::{
-    BaseMoved, CandidateRequest, ErrorBody, Event, GateJob, JournalPosition, RunReport, RunnerBeat,
-    RunnerOrders,
+    BaseMoved, CandidateRequest, ErrorBody, Event, GateJob, JournalPosition, Label, LogReply, LogRequest,
+    RunId, RunReport, RunnerBeat, RunnerName, RunnerOrders,
 };
 
 use crate::connect::{self, Connection};
 use crate::events::Published;
 use crate::names::Names;
 use crate::{
-    BusError, Candidacy, Client, Inbox, JobSource, JobTicket, Journal, Reports, ServiceRequests, Streams,
-    events, jobs, lease, reports, runners, service, streams,
+    BusError, Candidacy, Client, Inbox, JobSource, JobTicket, Journal, LogCalls, Reports, ServiceRequests,
+    Streams, events, jobs, lease, reports, runners, service, streams,
 };
 
 /// Where NATS is and who we are there.
@@ -73,6 +74,8 @@ pub(crate) struct Inner {
     pub(crate) published: Mutex<Option<Published>>,
     /// Somebody else led when we came, and may only be asleep.
     pub(crate) succeeds: AtomicBool,
+    /// Every set of labels that jobs needed so far; the empty one is among them.
+    pub(crate) needs: watch::Sender<BTreeSet<BTreeSet<Label>>>,
 }
 
 impl Inner {
@@ -82,12 +85,25 @@ impl Inner {
         inbox.rsplit('.').next().unwrap_or(&inbox).to_owned()
     }
 
+    pub(crate) fn learn_needs(&self, needs: impl IntoIterator<Item = BTreeSet<Label>>) {
+        self.needs.send_if_modified(|known| {
+            let before = known.len();
+            let room = MAX_NEEDS.saturating_sub(before);
+            let new: Vec<_> = needs.into_iter().filter(|n| !known.contains(n)).take(room).collect();
+            known.extend(new);
+            known.len() > before
+        });
+    }
+
     /// Waits until the connection is up, at most `longest`.
     pub(crate) async fn connected(&self, longest: Duration) {
         let mut state = self.connection.clone();
         let _ = tokio::time::timeout(longest, state.wait_for(|c| c.up)).await;
     }
 }
+
+/// A gate has few; whoever changes it again and again shall not fill the server with consumers.
+const MAX_NEEDS: usize = 64;
 
 /// How long JetStream may take to answer one request or to confirm one message.
 pub(crate) const REQUEST_TIMEOUT: Duration = Duration::from_secs(2);
@@ -111,6 +127,7 @@ impl Bus {
             connection,
             published: Mutex::new(None),
             succeeds: AtomicBool::new(false),
+            needs: watch::Sender::new(BTreeSet::from([BTreeSet::new()])),
         };
         connect::check_server(&inner).await?;
         Ok(Bus { inner: Arc::new(inner) })
@@ -206,9 +223,64 @@ impl Bus {
         jobs::purge(&self.inner).await
     }
 
-    /// Gate jobs, for a runner; one source for each job that is to run at the same time.
+    /// Gate jobs, for a runner that has `labels`; one source for each job that is to run at the same time.
+    pub fn jobs_for(&self, labels: &BTreeSet<Label>) -> JobSource {
+        JobSource::new(&self.inner, labels.clone())
+    }
+
+    /// As [`Bus::jobs_for`] somebody who has no labels.
     pub fn jobs(&self) -> JobSource {
-        JobSource::new(&self.inner)
+        JobSource::new(&self.inner, BTreeSet::new())
+    }
+
+    /// Every set of labels that jobs needed so far.
+    pub fn needs(&self) -> Vec<BTreeSet<Label>> {
+        self.inner.needs.borrow().iter().cloned().collect()
+    }
+
+    /// Has sources look for jobs that need these sets of labels, too.
+    pub fn learn_needs(&self, needs: Vec<BTreeSet<Label>>) {
+        self.inner.learn_needs(needs);
+    }
+
+    /// Keeps the log of a run that was made elsewhere, for a week.
+    ///
+    /// # Errors
+    /// `Away` when it is not there in time.
+    pub async fn store_log(&self, run: &RunId, file: &Path) -> Result<(), BusError> {
+        runners::store(&self.inner, &self.inner.names.logs, run.as_str(), file).await
+    }
+
+    /// Writes the kept log of a run to a file.
+    ///
+    /// # Errors
+    /// `Away` when there is none, or it does not come in time.
+    pub async fn fetch_log(&self, run: &RunId, to: &Path) -> Result<(), BusError> {
+        runners::fetch(&self.inner, &self.inner.names.logs, run.as_str(), to).await
+    }
+
+    /// Removes the oldest kept logs until the rest has at most `bytes`.
+    ///
+    /// # Errors
+    /// `Away` when they cannot be listed.
+    pub async fn evict_logs(&self, bytes: u64) -> Result<(), BusError> {
+        runners::evict(&self.inner, &self.inner.names.logs, bytes).await
+    }
+
+    /// A piece of the log of a run that a runner has.
+    ///
+    /// # Errors
+    /// What the runner says, or `Unreachable`.
+    pub async fn runner_log(&self, runner: &RunnerName, what: &LogRequest) -> Result<LogReply, ErrorBody> {
+        runners::log(&self.inner, runner, what).await
+    }
+
+    /// What a runner is asked about its logs.
+    ///
+    /// # Errors
+    /// `Away` when the subscription cannot be made.
+    pub async fn log_calls(&self, runner: &RunnerName) -> Result<LogCalls, BusError> {
+        LogCalls::listen(&self.inner, runner).await
     }
 
     /// Tells how a run went; the job is to be acked after it.

@@ -63,6 +63,16 @@ pub enum BusError {
         /// What was given.
         name: String,
     },
+    /// The job was asked for by a daemon of another version.
+    #[error(
+        "take a job of wire {theirs}, while this runner speaks {ours}; install the daemon's version of yardmaster here"
+    )]
+    OtherWire {
+        /// What the job speaks.
+        theirs: u32,
+        /// What this program speaks.
+        ours: u32,
+    },
     /// The message is over our own limit.
     #[error("publish {what} of {bytes} bytes: at most {limit} are taken")]
     TooLarge {

@@ -1,3 +1,4 @@
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -6,14 +7,15 @@ use async_nats::jetstream::Message;
 use async_nats::jetstream::consumer::{AckPolicy, pull};
 use async_nats::jetstream::stream::DeleteMessageErrorKind;
 use bytes::Bytes;
+use futures_util::future::select_all;
 use yardmaster_failpoint::{Point, hit};
-use yardmaster_protocol::{GateJob, Millis, RunId, RunOutcome, RunReport};
+use yardmaster_protocol::{GateJob, Label, Millis, RUNNER_WIRE, RunId, RunOutcome, RunReport};
 
 use crate::bus::Inner;
 use crate::error::away;
 use crate::inbox::{answer, term};
 use crate::lease::{self, Cancelled, JobLease};
-use crate::names::EPOCH_HEADER;
+use crate::names::{EPOCH_HEADER, WIRE_HEADER, token};
 use crate::pull::{Pull, PullEnd};
 use crate::retry::{Fault, PATIENCE, until};
 use crate::{BusError, consumer, reports};
@@ -41,7 +43,10 @@ pub(crate) async fn publish(inner: &Arc<Inner>, job: &GateJob, epoch: &str) -> R
     let mut headers = HeaderMap::new();
     headers.insert(EPOCH_HEADER, epoch.chars().filter(char::is_ascii_graphic).collect::<String>());
     let payload = serde_json::to_vec(job).map_err(|e| away("encode a job", &e))?;
-    let stream_seq = send(inner, "publish a job", &inner.names.run_subject, headers, payload).await?;
+    headers.insert(WIRE_HEADER, RUNNER_WIRE.to_string());
+    let needs = job.gate.needs();
+    let stream_seq = send(inner, "publish a job", &inner.names.run_subject(&needs), headers, payload).await?;
+    inner.learn_needs([needs]);
     Ok(JobTicket { stream_seq, run: job.run.clone() })
 }
 
@@ -87,8 +92,9 @@ pub(crate) async fn retract(inner: &Inner, ticket: &JobTicket) -> Result<(), Bus
 pub(crate) async fn purge(inner: &Inner) -> Result<u64, BusError> {
     let purged = until(inner, "take all jobs back", PATIENCE, || async {
         let stream = inner.js.get_stream_no_info(&inner.names.jobs_stream).await.map_err(Fault::from)?;
-        let purged = stream.purge().filter(inner.names.run_subject.clone()).await;
-        purged.map(|answer| answer.purged).map_err(Fault::from)
+        let plain = stream.purge().filter(inner.names.run_subject.clone()).await.map_err(Fault::from)?;
+        let labelled = stream.purge().filter(format!("{}.*", inner.names.run_subject)).await;
+        labelled.map(|answer| answer.purged + plain.purged).map_err(Fault::from)
     })
     .await?;
     let subject = inner.names.cancel_subject.clone();
@@ -96,24 +102,25 @@ pub(crate) async fn purge(inner: &Inner) -> Result<u64, BusError> {
     Ok(purged)
 }
 
-/// Gate jobs, one at a time.
+/// Gate jobs, one at a time: those that need nothing, and those that need nothing but what is there.
 #[derive(Debug)]
 pub struct JobSource {
     inner: Arc<Inner>,
-    /// Losses of the connection after which the consumer was seen.
-    seen: Option<u64>,
+    labels: BTreeSet<Label>,
+    /// Losses of the connection after which each consumer was seen.
+    seen: BTreeMap<BTreeSet<Label>, u64>,
 }
 
 impl JobSource {
-    pub(crate) fn new(inner: &Arc<Inner>) -> JobSource {
-        JobSource { inner: Arc::clone(inner), seen: None }
+    pub(crate) fn new(inner: &Arc<Inner>, labels: BTreeSet<Label>) -> JobSource {
+        JobSource { inner: Arc::clone(inner), labels, seen: BTreeMap::new() }
     }
 
     /// Waits for the next job that is still wanted, through outages. Safe to drop at any point. A job that
     /// five runners died of is reported as lost and not given out any more.
     ///
     /// # Errors
-    /// `ConsumerCannotServe`, or `Away` when the connection is closed for good.
+    /// `ConsumerCannotServe`, `OtherWire`, or `Away` when the connection is closed for good.
     pub async fn next(&mut self) -> Result<(GateJob, JobLease, Cancelled), BusError> {
         Box::pin(self.next_wanted()).await
     }
@@ -123,6 +130,10 @@ impl JobSource {
             let message = self.fetch().await?;
             let Ok(info) = message.info() else { continue };
             let (seq, deliveries) = (info.stream_sequence, info.delivered);
+            if let Some(theirs) = other_wire(&message) {
+                answer(&message, Bytes::from_static(b"-NAK")).await?;
+                return Err(BusError::OtherWire { theirs, ours: RUNNER_WIRE });
+            }
             let job: GateJob = match serde_json::from_slice(&message.payload) {
                 Ok(job) => job,
                 Err(error) => {
@@ -145,45 +156,33 @@ impl JobSource {
         }
     }
 
-    /// One message by one request with a subscription of its own: what is asked for and not taken goes back
-    /// to the others.
+    /// One message, from the consumer that has one first. Each set of labels has a consumer of its own, shared
+    /// by all runners that have them, so that nobody is handed what they would only have to give back.
     async fn fetch(&mut self) -> Result<Message, BusError> {
-        let stream = &self.inner.names.jobs_stream;
-        let config = pull::Config {
-            durable_name: Some(CONSUMER.to_owned()),
-            filter_subject: self.inner.names.run_subject.clone(),
-            ack_policy: AckPolicy::Explicit,
-            ack_wait: ACK_WAIT,
-            max_deliver: -1,
-            max_ack_pending: MAX_ACK_PENDING,
-            ..pull::Config::default()
-        };
-        let closed = || away("fetch a job", &"the connection is closed");
-        let mut pull = Pull::new(&self.inner, stream, CONSUMER, 1).await.map_err(|_| closed())?;
+        let mut known = self.inner.needs.subscribe();
         loop {
-            let now = self.inner.connection.borrow().losses;
-            if self.seen != Some(now) {
-                match consumer::ensure(&self.inner, stream, CONSUMER, &config).await {
-                    Ok(_) => self.seen = Some(now),
-                    Err(Fault::Final(error)) => return Err(error),
-                    Err(Fault::Passing(why)) => {
-                        tracing::debug!(why, "waits for the jobs' stream");
-                        tokio::time::sleep(RETRY_PAUSE).await;
-                        continue;
-                    }
+            let mut wanted: Vec<_> =
+                known.borrow_and_update().iter().filter(|n| n.is_subset(&self.labels)).cloned().collect();
+            // Who needs most can be served by the fewest.
+            wanted.sort_by_key(|needs| std::cmp::Reverse(needs.len()));
+            let mut lines = Vec::with_capacity(wanted.len());
+            for needs in wanted {
+                lines.push(Line::open(&self.inner, self.seen.get(&needs).copied(), needs).await?);
+            }
+            let waiting = lines.iter_mut().map(|line| Box::pin(line.next()));
+            let taken = tokio::select! {
+                (taken, _, _) = select_all(waiting) => Some(taken),
+                _ = known.changed() => None,
+            };
+            for line in lines {
+                if let Some(seen) = line.seen {
+                    self.seen.insert(line.needs.clone(), seen);
                 }
+                line.pull.close();
             }
-            let mut connection = self.inner.connection.clone();
-            tokio::select! {
-                biased;
-                end = pull.next() => match end {
-                    Ok(message) => return Ok(message),
-                    Err(PullEnd::Closed) => return Err(closed()),
-                    Err(PullEnd::Lost(_)) => self.seen = None,
-                },
-                _ = connection.wait_for(|c| c.up && c.losses != now) => {}
+            if let Some(taken) = taken {
+                return taken;
             }
-            pull.ask_again();
         }
     }
 
@@ -201,5 +200,73 @@ impl JobSource {
         };
         reports::publish(&self.inner, &report).await?;
         answer(message, Bytes::from_static(b"+ACK")).await
+    }
+}
+
+fn other_wire(message: &Message) -> Option<u32> {
+    let header = message.headers.as_ref()?.get(WIRE_HEADER)?;
+    header.as_str().parse().ok().filter(|wire| *wire != RUNNER_WIRE)
+}
+
+/// One consumer that is asked for one message.
+struct Line {
+    inner: Arc<Inner>,
+    needs: BTreeSet<Label>,
+    consumer: String,
+    config: pull::Config,
+    pull: Pull,
+    seen: Option<u64>,
+}
+
+fn closed() -> BusError {
+    away("fetch a job", &"the connection is closed")
+}
+
+impl Line {
+    /// A request with a subscription of its own: what is asked for and not taken goes back to the others.
+    async fn open(inner: &Arc<Inner>, seen: Option<u64>, needs: BTreeSet<Label>) -> Result<Line, BusError> {
+        let consumer =
+            if needs.is_empty() { CONSUMER.to_owned() } else { format!("{CONSUMER}-{}", token(&needs)) };
+        let config = pull::Config {
+            durable_name: Some(consumer.clone()),
+            filter_subject: inner.names.run_subject(&needs),
+            ack_policy: AckPolicy::Explicit,
+            ack_wait: ACK_WAIT,
+            max_deliver: -1,
+            max_ack_pending: MAX_ACK_PENDING,
+            ..pull::Config::default()
+        };
+        let pull = Pull::new(inner, &inner.names.jobs_stream, &consumer, 1).await.map_err(|_| closed())?;
+        Ok(Line { inner: Arc::clone(inner), needs, consumer, config, pull, seen })
+    }
+
+    /// Waits for a message, through outages. Safe to drop at any point.
+    async fn next(&mut self) -> Result<Message, BusError> {
+        let stream = &self.inner.names.jobs_stream;
+        loop {
+            let now = self.inner.connection.borrow().losses;
+            if self.seen != Some(now) {
+                match consumer::ensure(&self.inner, stream, &self.consumer, &self.config).await {
+                    Ok(_) => self.seen = Some(now),
+                    Err(Fault::Final(error)) => return Err(error),
+                    Err(Fault::Passing(why)) => {
+                        tracing::debug!(why, "waits for the jobs' stream");
+                        tokio::time::sleep(RETRY_PAUSE).await;
+                        continue;
+                    }
+                }
+            }
+            let mut connection = self.inner.connection.clone();
+            tokio::select! {
+                biased;
+                end = self.pull.next() => match end {
+                    Ok(message) => return Ok(message),
+                    Err(PullEnd::Closed) => return Err(closed()),
+                    Err(PullEnd::Lost(_)) => self.seen = None,
+                },
+                _ = connection.wait_for(|c| c.up && c.losses != now) => {}
+            }
+            self.pull.ask_again();
+        }
     }
 }

@@ -34,7 +34,7 @@ pub use journal::{Journal, MAX_RECORD_BYTES, Record, encoded_len};
 pub use leader::{Candidacy, Leader, Leadership};
 pub use lease::{Cancelled, JobLease};
 pub use reports::{ReportAck, Reports};
-pub use runners::MAX_INLINE_BYTES;
+pub use runners::{LogCall, LogCalls, MAX_INLINE_BYTES};
 pub use service::{ServiceCall, ServiceRequests};
 pub use snapshot::Snapshot;
 pub use streams::{MIN_SERVER, Streams, Thin};

@@ -1,4 +1,6 @@
-use yardmaster_protocol::{RUNNER_PREFIX, RunId};
+use std::collections::BTreeSet;
+
+use yardmaster_protocol::{Label, RUNNER_PREFIX, RunId, RunnerName};
 
 use crate::BusError;
 
@@ -9,6 +11,8 @@ pub(crate) const JOURNAL_HEADER: &str = "Yardmaster-Journal";
 /// Header of an event: the position up to which every event was confirmed before this one was sent, and how
 /// many are sent together after it.
 pub(crate) const AFTER_HEADER: &str = "Yardmaster-After";
+/// Header of a job: what daemon and runner say to each other; 1 where it is missing.
+pub(crate) const WIRE_HEADER: &str = "Yardmaster-Wire";
 /// Header of a job: which life of the daemon asked for it.
 pub(crate) const EPOCH_HEADER: &str = "Yardmaster-Epoch";
 pub(crate) const TRACE_HEADER: &str = "traceparent";
@@ -26,6 +30,8 @@ pub(crate) struct Names {
     pub(crate) lease: String,
     /// The bucket of candidates that are on their way to runners.
     pub(crate) candidates: String,
+    /// The bucket of logs of runs elsewhere.
+    pub(crate) logs: String,
     /// Alone: every run; followed by a run: that one.
     pub(crate) cancel_subject: String,
 }
@@ -48,8 +54,23 @@ impl Names {
             snapshots: format!("yardmaster-snapshots-{name}"),
             lease: format!("yardmaster-lease-{name}"),
             candidates: format!("yardmaster-candidates-{name}"),
+            logs: format!("yardmaster-logs-{name}"),
             cancel_subject: format!("yardmaster.cancel.{name}"),
         })
+    }
+
+    /// Where jobs go that need labels.
+    pub(crate) fn run_subject(&self, needs: &BTreeSet<Label>) -> String {
+        if needs.is_empty() {
+            self.run_subject.clone()
+        } else {
+            format!("{}.{}", self.run_subject, token(needs))
+        }
+    }
+
+    /// Where a runner answers.
+    pub(crate) fn runner_at(&self, runner: &RunnerName) -> String {
+        format!("{RUNNER_PREFIX}.{}.at.{runner}.log", self.instance)
     }
 
     /// Where runners ask the daemon.
@@ -60,6 +81,15 @@ impl Names {
     pub(crate) fn cancel_run(&self, run: &RunId) -> String {
         format!("{}.{run}", self.cancel_subject)
     }
+}
+
+/// A set of labels as a subject token and part of a consumer's name; the same for the same set.
+pub(crate) fn token(needs: &BTreeSet<Label>) -> String {
+    let text = needs.iter().map(Label::as_str).collect::<Vec<_>>().join(" ");
+    let hash = text.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+    });
+    format!("{hash:016x}")
 }
 
 #[cfg(test)]

@@ -8,6 +8,7 @@ use futures_util::{FutureExt, StreamExt};
 use tokio::time::{Instant, timeout_at};
 
 use crate::bus::Inner;
+use crate::inbox::answer;
 
 /// Short, because a request that got lost with its server is only noticed by its silence.
 pub(crate) const EXPIRES: Duration = Duration::from_secs(4);
@@ -71,6 +72,20 @@ impl Pull {
     pub(crate) fn ask_again(&mut self) {
         self.open = 0;
         self.silences = 0;
+    }
+
+    /// Asks for nothing any more; what is on its way already goes to somebody else.
+    pub(crate) fn close(mut self) {
+        tokio::spawn(async move {
+            if self.messages.drain().await.is_err() {
+                return;
+            }
+            while let Ok(Some(message)) = timeout_at(Instant::now() + SILENCE, self.messages.next()).await {
+                if let Ok(Some(message)) = self.sort(message) {
+                    let _ = answer(&message, Bytes::from_static(b"-NAK")).await;
+                }
+            }
+        });
     }
 
     /// The next message. Safe to drop at any point.

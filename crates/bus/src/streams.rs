@@ -10,6 +10,7 @@ use yardmaster_protocol::{
 use crate::BusError;
 use crate::bus::Inner;
 use crate::leader::LEASE_TTL;
+use crate::names::Names;
 use crate::retry::{Fault, until};
 
 /// The oldest server that will do: older ones drop settings silently.
@@ -21,6 +22,8 @@ const SUBJECTS_OVERLAP: u64 = 10_065;
 const DUPLICATE_WINDOW: Duration = Duration::from_secs(24 * 3_600);
 /// A runner takes a candidate at once.
 const CANDIDATES_KEPT: Duration = Duration::from_secs(900);
+/// For people who ask what went wrong last week.
+const LOGS_KEPT: Duration = Duration::from_secs(7 * 24 * 3_600);
 const SHORTEST_AGE: Duration = Duration::from_secs(600);
 /// Records stay below 512 KiB; the rest is headers and room.
 const MAX_MESSAGE_BYTES: i32 = 1024 * 1024;
@@ -61,7 +64,11 @@ pub(crate) async fn ensure(inner: &Inner) -> Result<Streams, BusError> {
             }
         }
     }
-    let buckets = [(&inner.names.snapshots, Duration::ZERO), (&inner.names.candidates, CANDIDATES_KEPT)];
+    let buckets = [
+        (&inner.names.snapshots, Duration::ZERO),
+        (&inner.names.candidates, CANDIDATES_KEPT),
+        (&inner.names.logs, LOGS_KEPT),
+    ];
     for (name, kept) in buckets {
         let ensured = || ensure_bucket(inner, name, kept);
         let bucket = until(inner, "look at the buckets", inner.patience, ensured).await?;
@@ -109,16 +116,37 @@ fn wanted(inner: &Inner) -> [Config; 5] {
         Config {
             retention: RetentionPolicy::WorkQueue,
             max_message_size: MAX_MESSAGE_BYTES,
-            ..common(&names.jobs_stream, vec![names.run_subject.clone(), names.report_subject.clone()])
+            ..common(&names.jobs_stream, jobs_subjects(names))
         },
     ]
+}
+
+fn jobs_subjects(names: &Names) -> Vec<String> {
+    vec![names.run_subject.clone(), format!("{}.*", names.run_subject), names.report_subject.clone()]
+}
+
+/// The stream of jobs is ours alone and emptied at every start: one of an older version gets what it lacks.
+async fn with_labels(inner: &Inner, found: Config) -> Config {
+    let names = &inner.names;
+    let (old, new) = ([names.run_subject.clone(), names.report_subject.clone()], jobs_subjects(names));
+    if found.name != names.jobs_stream || found.subjects != old {
+        return found;
+    }
+    let wider = Config { subjects: new, ..found.clone() };
+    match inner.js.update_stream(wider.clone()).await {
+        Ok(_) => wider,
+        Err(why) => {
+            tracing::warn!(stream = found.name, %why, "the stream takes no jobs that need labels");
+            found
+        }
+    }
 }
 
 /// What was there; none: it had to be created.
 async fn ensure_one(inner: &Inner, wanted: &Config) -> Result<Option<Config>, Fault> {
     match inner.js.get_stream(&wanted.name).await {
         Ok(found) => {
-            let found = found.cached_info().config.clone();
+            let found = with_labels(inner, found.cached_info().config.clone()).await;
             return check(wanted, &found).map(|()| Some(found)).map_err(Fault::Final);
         }
         Err(error) => match error.kind() {

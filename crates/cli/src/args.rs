@@ -139,7 +139,7 @@ mod tests {
             "yardmaster withdraw r1",
             "yardmaster serve --slots many",
             "yardmaster work --slots 0",
-            "yardmaster work --label=-x",
+            "yardmaster work --label a,b",
             "yardmaster work --name a.b",
             "yardmaster completions basic",
         ] {

@@ -160,6 +160,7 @@ fn of_bus(error: &BusError) -> (&'static str, Exit) {
         | BusError::ConsumerCannotServe { .. } => ("nats_cannot_serve", Exit::UNREACHABLE),
         BusError::Denied { .. } => ("not_authorised", Exit::NOT_AUTHORISED),
         BusError::BadName { .. } | BusError::TooLarge { .. } => ("usage", Exit::USAGE),
+        BusError::OtherWire { .. } => ("refused", Exit::REFUSED),
     }
 }
 

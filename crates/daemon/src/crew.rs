@@ -1,10 +1,11 @@
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use tokio::task::JoinHandle;
 use yardmaster_bus::{Bus, JobSource};
 use yardmaster_failpoint::{Point, hit};
-use yardmaster_protocol::RunReport;
+use yardmaster_protocol::{Label, RunReport};
 use yardmaster_runner::{Host, Lane, LaneConfig, RunLimits, RunnerError};
 
 use crate::ServeError;
@@ -41,9 +42,22 @@ fn make_cache(dir: &Path) -> Result<PathBuf, ServeError> {
 }
 
 /// Puts every lane to work until `shutdown`.
-pub(crate) fn start(bus: &Bus, lanes: Vec<Lane>, shutdown: &Shutdown) -> Vec<JoinHandle<()>> {
-    let work = |lane: Lane| tokio::spawn(work(bus.clone(), bus.jobs(), lane, shutdown.clone()));
+pub(crate) fn start(
+    bus: &Bus,
+    lanes: Vec<Lane>,
+    labels: &BTreeSet<Label>,
+    shutdown: &Shutdown,
+) -> Vec<JoinHandle<()>> {
+    let work = |lane: Lane| tokio::spawn(work(bus.clone(), bus.jobs_for(labels), lane, shutdown.clone()));
     lanes.into_iter().map(work).collect()
+}
+
+/// What a runner on this machine has, besides what it is said to have.
+pub(crate) fn labels(mut given: BTreeSet<Label>) -> BTreeSet<Label> {
+    use std::env::consts::{ARCH, OS};
+    given
+        .extend([("os", OS), ("arch", ARCH)].iter().filter_map(|(k, v)| Label::new(format!("{k}={v}")).ok()));
+    given
 }
 
 async fn work(bus: Bus, mut jobs: JobSource, mut lane: Lane, shutdown: Shutdown) {

@@ -6,7 +6,9 @@ use tokio::time::{MissedTickBehavior, interval, interval_at};
 use yardmaster_bus::{AppendError, Bus, Delivery, Journal, ReportAck};
 use yardmaster_failpoint::{Point, hit, taint};
 use yardmaster_git::Mirror;
-use yardmaster_protocol::{BaseMoved, BranchName, Fact, LandOutcome, Project, RequestId, StatusReply};
+use yardmaster_protocol::{
+    BaseMoved, BranchName, Fact, LandOutcome, Project, QueueReply, RequestId, StatusReply,
+};
 use yardmaster_queue::{Input, Moved, Policy, Queue, Step};
 
 use crate::ServeError;
@@ -21,6 +23,7 @@ use crate::outbox::Outbox;
 use crate::questions::{Question, Submissions, answer, freezing, pausing, withdrawal};
 use crate::record::Packed;
 use crate::remote::{RemoteReport, project, seen};
+use crate::rules::Rules;
 use crate::runners::Runners;
 use crate::serve::fence;
 use crate::shutdown::Shutdown;
@@ -50,6 +53,8 @@ pub(crate) struct Engine {
     pub(crate) remote: String,
     pub(crate) slots: u32,
     pub(crate) runners: Runners,
+    rules: Rules,
+    slots_elsewhere: u32,
     unanswered: Unanswered,
     reviews: Unanswered,
     submissions: Submissions,
@@ -63,7 +68,7 @@ pub(crate) struct Engine {
 /// What an engine starts with.
 pub(crate) struct Start {
     pub(crate) queue: Queue,
-    pub(crate) policy: Policy,
+    pub(crate) rules: Rules,
     pub(crate) journal: Journal,
     pub(crate) bus: Bus,
     pub(crate) mirror: Arc<Mirror>,
@@ -87,14 +92,16 @@ impl Engine {
             hands: Hands::new(
                 &start.bus,
                 &start.mirror,
-                start.queue.targets_at_work(&start.policy),
+                start.queue.targets_at_work(&start.rules.policy),
                 start.in_hand,
                 start.reads_definitions,
                 sender,
             ),
             outbox: start.outbox,
             queue: start.queue,
-            policy: start.policy,
+            policy: start.rules.policy.clone(),
+            rules: start.rules,
+            slots_elsewhere: 0,
             journal: start.journal,
             mirror: start.mirror,
             happenings,
@@ -251,8 +258,14 @@ impl Engine {
             Happening::Lacking(Lacking { heads, candidates }) => {
                 inputs.push(Input::Lacking { heads, candidates });
             }
-            Happening::Reloaded(policy) => {
-                self.policy = Policy::clone(&policy);
+            Happening::Slots(elsewhere) => {
+                self.slots_elsewhere = elsewhere;
+                self.policy = self.rules.at(self.slots.saturating_add(elsewhere));
+                inputs.push(Input::PolicyChanged);
+            }
+            Happening::Reloaded(rules) => {
+                self.rules = Rules::clone(&rules);
+                self.policy = self.rules.at(self.slots.saturating_add(self.slots_elsewhere));
                 self.hands.serve_targets(&self.queue, &self.policy);
                 inputs.push(Input::PolicyChanged);
             }
@@ -407,7 +420,13 @@ impl Engine {
 
     async fn answer(&mut self, question: Question) -> Result<(), ServeError> {
         let status = || self.status();
-        match answer(question, &self.queue, &self.policy, &self.runners, status) {
+        let asked_for = self.hands.asked_for();
+        let runners = |queue: QueueReply| QueueReply {
+            targets: self.runners.noted(queue.targets, &asked_for),
+            runners: self.runners.views(),
+            ..queue
+        };
+        match answer(question, &self.queue, &self.policy, runners, status) {
             None => {}
             Some(Question::Outcome(seq, reply)) => self.submissions.wait(seq, reply),
             Some(Question::Withdraw { what, by, reply }) => match withdrawal(&self.queue, &what, &by) {
@@ -462,7 +481,7 @@ impl Engine {
             slots: self.slots,
             runner_slots: self.runners.slots(),
             runners: self.runners.views(),
-            targets: self.queue.target_views(&self.policy),
+            targets: self.runners.noted(self.queue.target_views(&self.policy), &self.hands.asked_for()),
             journal: self.journal.last(),
             landed,
             failed,

@@ -3,12 +3,12 @@ use std::sync::Arc;
 use yardmaster_bus::{Delivery, ReportAck};
 use yardmaster_git::GitError;
 use yardmaster_protocol::{Assembled, BranchName, CommitId, Inspection, RequestId, RunId, RunReport};
-use yardmaster_queue::Policy;
 
 use crate::compare::Comparison;
 use crate::custody::Lacking;
 use crate::questions::Question;
 use crate::remote::RemoteReport;
+use crate::rules::Rules;
 
 /// Things that happen and have not been looked at.
 pub(crate) const HAPPENINGS_WAITING: usize = 4_096;
@@ -31,7 +31,9 @@ pub(crate) enum Happening {
     /// What this mirror does not have.
     Lacking(Lacking),
     /// The configuration was read again.
-    Reloaded(Arc<Policy>),
+    Reloaded(Arc<Rules>),
+    /// So many runs fit at the same time in runners elsewhere.
+    Slots(u32),
     /// Somebody else leads; who.
     LeaseLost(String),
 }

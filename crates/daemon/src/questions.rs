@@ -9,7 +9,6 @@ use yardmaster_protocol::{
 use yardmaster_queue::{Input, Policy, Queue};
 
 use crate::clock;
-use crate::runners::Runners;
 
 type Reply<T> = oneshot::Sender<Result<T, ErrorBody>>;
 
@@ -63,13 +62,12 @@ pub(crate) fn answer(
     question: Question,
     queue: &Queue,
     policy: &Policy,
-    runners: &Runners,
+    told: impl Fn(QueueReply) -> QueueReply,
     status: impl Fn() -> StatusReply,
 ) -> Option<Question> {
     match question {
         Question::Queue(reply) => {
-            let overview = queue.overview(clock::now(), policy);
-            drop(reply.send(Ok(QueueReply { runners: runners.views(), ..overview })));
+            drop(reply.send(Ok(told(queue.overview(clock::now(), policy)))));
         }
         Question::Status(reply) => drop(reply.send(Ok(status()))),
         Question::Request(what, reply) => drop(reply.send(view(queue, policy, &what))),

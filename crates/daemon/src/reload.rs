@@ -3,16 +3,15 @@ use std::sync::Arc;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 
-use yardmaster_queue::Policy;
-
 use crate::happening::Happening;
+use crate::rules::Rules;
 use crate::settings::Settings;
 
 /// Hands settings that were read again to a daemon that serves, as far as they can change while it does: how
 /// the queue is run, the gate and the targets. Several that come together are one.
 #[derive(Debug, Clone, Default)]
 pub struct Reload {
-    latest: watch::Sender<Option<Arc<Policy>>>,
+    latest: watch::Sender<Option<Arc<Rules>>>,
 }
 
 impl Reload {
@@ -23,14 +22,15 @@ impl Reload {
 
     /// From now on these count. The rest of them (where NATS and the remote are, the slots) does not: a daemon
     /// is that of one remote from its start to its end.
-    pub fn replace(&self, settings: Settings) {
-        self.latest.send_replace(Some(Arc::new(settings.policy)));
+    pub fn replace(&self, settings: &Settings) {
+        self.latest.send_replace(Some(Arc::new(settings.rules())));
     }
 
     /// `settings` with what counts now, where something was read again.
     pub(crate) fn applied_to(&self, settings: &Settings) -> Settings {
-        let policy = self.latest.borrow().as_deref().unwrap_or(&settings.policy).clone();
-        Settings { policy, ..settings.clone() }
+        let latest = self.latest.borrow().as_deref().cloned();
+        let Rules { policy, window_min, window_max } = latest.unwrap_or_else(|| settings.rules());
+        Settings { policy, window_min, window_max, ..settings.clone() }
     }
 
     /// Tells the engine of each change from now on.
@@ -38,9 +38,9 @@ impl Reload {
         let mut latest = self.latest.subscribe();
         tokio::spawn(async move {
             while latest.changed().await.is_ok() {
-                let policy = latest.borrow_and_update().clone();
-                let Some(policy) = policy else { continue };
-                if sender.send(Happening::Reloaded(policy)).await.is_err() {
+                let rules = latest.borrow_and_update().clone();
+                let Some(rules) = rules else { continue };
+                if sender.send(Happening::Reloaded(rules)).await.is_err() {
                     return;
                 }
             }

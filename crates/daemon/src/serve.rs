@@ -11,13 +11,13 @@ use yardmaster_failpoint::{Point, hit};
 use yardmaster_git::{CrossCheck, GitError, GitOptions, Mirror};
 use yardmaster_protocol::{BranchName, Entry, Inspection, JournalPosition, RequestId, Sighting};
 use yardmaster_queue::{GateRule, Queue};
-use yardmaster_runner::LogStore;
 
 use crate::advisor::Advisor;
 use crate::candidates::Candidates;
 use crate::engine::{Engine, Start, append};
 use crate::happening::{HAPPENINGS_WAITING, Happening};
 use crate::in_hand::InHand;
+use crate::logs::Logs;
 use crate::outbox::{Outbox, Outgoing};
 use crate::reload::Reload;
 use crate::remote::RemoteReport;
@@ -26,7 +26,7 @@ use crate::service::Helpers;
 use crate::settings::{CrossCheckSetting, Settings};
 use crate::shutdown::Shutdown;
 use crate::state_dir::StateDir;
-use crate::{ServeError, clock, crew, custody, intake, remote, service, standby};
+use crate::{ServeError, clock, crew, custody, intake, logs, remote, service, standby};
 
 /// Feeders may take so long to give back what they hold, after they were asked to stop;
 const LAST_FEEDS: Duration = Duration::from_secs(1);
@@ -197,10 +197,10 @@ impl Place<'_> {
         }
         let mut outbox = Outbox::start((*bus).clone());
         outbox.send(unpublished).await;
-        let runners = Runners::default();
+        let runners = Runners::new(settings);
         let start = Start {
             queue,
-            policy: settings.policy.clone(),
+            rules: settings.rules(),
             journal,
             bus: (*bus).clone(),
             mirror: Arc::clone(mirror),
@@ -216,22 +216,26 @@ impl Place<'_> {
         let engine = Engine::new(start, sender.clone(), happenings);
         let calls = bus.serve(service::VERBS).await?;
         let helpers = Helpers {
-            logs: LogStore::new(state.logs()),
+            logs: Logs::new(bus, &runners, state),
             advisor: Advisor::new(mirror),
-            runners,
+            runners: runners.clone(),
             candidates: Candidates::new(bus, mirror, state.packs()),
         };
         let life = shutdown.part();
         let lost = report_loss(leadership, &sender);
         let reloads = self.reload.feed(sender.clone());
+        let counting = runners.count(sender.clone());
+        let evicting = logs::evict_now_and_then(bus);
         let feeders = start_feeders(bus, &sender, calls, helpers, &life);
-        let workers = crew::start(bus, lanes, &life);
+        let workers = crew::start(bus, lanes, &crew::labels(settings.labels.clone()), &life);
         drop(sender);
         tell(&Stage::Ready(self.ready()));
         let served = Box::pin(engine.run(&life)).await;
         life.ask();
         lost.abort();
         reloads.abort();
+        counting.abort();
+        evicting.abort();
         all_stopped(feeders, LAST_FEEDS).await;
         all_stopped(workers, LAST_RUNS).await;
         served

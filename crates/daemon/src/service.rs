@@ -7,15 +7,15 @@ use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::task::{JoinHandle, spawn_blocking};
 use yardmaster_bus::{Bus, Client, ServiceCall, ServiceRequests};
 use yardmaster_protocol::{
-    CheckRequest, ErrorBody, ExplainRequest, FreezeRequest, Incoming, LogReply, LogRequest, ParallelRequest,
+    CheckRequest, ErrorBody, ExplainRequest, FreezeRequest, Incoming, LogRequest, ParallelRequest,
     PauseRequest, RunId, ServiceErrorCode, WithdrawRequest,
 };
 use yardmaster_queue::{Policy, Queue};
-use yardmaster_runner::LogStore;
 
 use crate::advisor::Advisor;
 use crate::candidates::Candidates;
 use crate::happening::Happening;
+use crate::logs::Logs;
 use crate::questions::Question;
 use crate::runners::Runners;
 use crate::shutdown::Shutdown;
@@ -40,13 +40,13 @@ pub(crate) const VERBS: &[&str] = &[
 
 /// Answers that need a copy of the queue and are worked out side by side.
 const EXPLAINED_AT_ONCE: usize = 2;
-const LOG_PIECE: usize = 256 * 1_024;
 
 /// What every call needs.
 #[derive(Clone)]
 struct Desk {
     engine: mpsc::Sender<Happening>,
     client: Client,
+    bus: Bus,
     /// Each of them copies the queue.
     explaining: Arc<Semaphore>,
     helpers: Arc<Helpers>,
@@ -54,7 +54,7 @@ struct Desk {
 
 /// Who answers what the engine is not asked.
 pub(crate) struct Helpers {
-    pub(crate) logs: LogStore,
+    pub(crate) logs: Logs,
     pub(crate) advisor: Advisor,
     pub(crate) runners: Runners,
     pub(crate) candidates: Candidates,
@@ -69,7 +69,8 @@ pub(crate) fn start(
     shutdown: Shutdown,
 ) -> JoinHandle<()> {
     let explaining = Arc::new(Semaphore::new(EXPLAINED_AT_ONCE));
-    let desk = Desk { engine, client: bus.client(), explaining, helpers: Arc::new(helpers) };
+    let desk =
+        Desk { engine, client: bus.client(), bus: bus.clone(), explaining, helpers: Arc::new(helpers) };
     tokio::spawn(receive(calls, desk, shutdown))
 }
 
@@ -118,7 +119,7 @@ impl Desk {
             "admin.unfreeze" => self.freeze(false, &call.payload).await,
             "admin.pause" => self.pause(true, &call.payload).await,
             "admin.resume" => self.pause(false, &call.payload).await,
-            "runner.beat" => value(self.helpers.runners.beat(body(&call.payload)?)?),
+            "runner.beat" => value(self.helpers.runners.beat(body(&call.payload)?, self.bus.needs())?),
             "logs" => self.logs(body(&call.payload)?).await,
             other => Err(usage(format!("the service has no verb `{other}`: it has {}", VERBS.join(", ")))),
         }
@@ -167,33 +168,13 @@ impl Desk {
     async fn logs(&self, wanted: LogRequest) -> Result<Value, ErrorBody> {
         let named = RunId::new(wanted.what.as_str()).ok().filter(|_| wanted.what.contains('-'));
         if let Some(run) = named
-            && let Ok(piece) = self.piece(run, wanted.offset).await
+            && let Ok(piece) = self.helpers.logs.piece(run, wanted.offset).await
         {
             return value(piece);
         }
         let what = wanted.what;
         let run = self.ask(|reply| Question::Run(what, reply)).await?;
-        value(self.piece(run, wanted.offset).await?)
-    }
-
-    async fn piece(&self, run: RunId, offset: u64) -> Result<LogReply, ErrorBody> {
-        let (logs, id) = (self.helpers.logs.clone(), run.clone());
-        let read = spawn_blocking(move || logs.read(&id, offset, LOG_PIECE)).await;
-        match read {
-            Ok(Ok(piece)) => Ok(LogReply {
-                run,
-                text: String::from_utf8_lossy(&piece.bytes).into_owned(),
-                next: piece.next,
-                done: piece.done,
-            }),
-            Ok(Err(why)) => Err(ErrorBody {
-                code: ServiceErrorCode::NotFound,
-                message: why.to_string(),
-                retryable: true,
-                next: vec!["yardmaster queue".to_owned()],
-            }),
-            Err(why) => Err(unexpected(why.to_string())),
-        }
+        value(self.helpers.logs.piece(run, wanted.offset).await?)
     }
 
     /// What is worked out on a copy of the queue, off the engine's thread.

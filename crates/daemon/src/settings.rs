@@ -5,9 +5,11 @@ use std::time::Duration;
 use config::builder::DefaultState;
 use config::{Config, ConfigBuilder, ConfigError, Environment, File, FileFormat};
 use serde::Deserialize;
-use yardmaster_protocol::{BranchName, Gate, Requirement, parse_bytes, parse_duration_ms};
+use yardmaster_protocol::{BranchName, Gate, Label, Requirement, parse_bytes, parse_duration_ms};
 use yardmaster_queue::{BaseRed, ChangelogPolicy, Cycles, GateRule, Guarantee, Overlap, Policy};
 use yardmaster_runner::HostLimits;
+
+use crate::rules::Rules;
 
 /// The file that is read when none is named.
 const DEFAULT_FILE: &str = "yardmaster.toml";
@@ -67,6 +69,10 @@ pub struct Settings {
     pub reads_definitions: bool,
     /// How the queue is run.
     pub policy: Policy,
+    /// What the runners inside the daemon have, besides `os=…` and `arch=…`.
+    pub labels: BTreeSet<Label>,
+    pub(crate) window_min: Option<u32>,
+    pub(crate) window_max: Option<u32>,
     /// Tell the commands of this user where an embedded server is.
     pub announce_url: bool,
 }
@@ -158,6 +164,7 @@ struct RawGate {
 struct RawRunner {
     slots: u32,
     pass_env: Vec<String>,
+    labels: Vec<String>,
     cpu: Option<u32>,
     mem: Option<String>,
     cache_dir: Option<PathBuf>,
@@ -234,6 +241,7 @@ poll = "10s"
 [runner]
 slots = 4
 pass_env = []
+labels = []
 [state]
 [queue]
 ageing = "30m"
@@ -281,6 +289,11 @@ impl Settings {
         Ok(Settings { announce_url: false, ..settings })
     }
 
+    /// What can change while a daemon serves.
+    pub(crate) fn rules(&self) -> Rules {
+        Rules { policy: self.policy.clone(), window_min: self.window_min, window_max: self.window_max }
+    }
+
     /// Which keys of `newer` differ and count only after a restart.
     pub fn kept_until_restart(&self, newer: &Settings) -> Vec<&'static str> {
         let same = [
@@ -290,6 +303,7 @@ impl Settings {
             ("repo.poll", self.poll == newer.poll),
             ("repo.ssh_command", self.ssh_command == newer.ssh_command),
             ("runner.slots", self.slots == newer.slots),
+            ("runner.labels", self.labels == newer.labels),
             ("runner.pass_env", self.pass_env == newer.pass_env),
             ("runner.cpu or runner.mem", self.host == newer.host),
             ("runner.cache_dir", self.cache_dir == newer.cache_dir),
@@ -333,6 +347,7 @@ fn outer_layers(flags: &Flags) -> Layers {
         .ignore_empty(true)
         .list_separator(",")
         .with_list_parse_key("runner.pass_env")
+        .with_list_parse_key("runner.labels")
         .with_list_parse_key("repo.targets")
         .try_parsing(true);
     layers.add_source(environment)
@@ -396,6 +411,7 @@ impl Raw {
         if self.nats.user.is_some() != self.nats.password.is_some() {
             problems.push("`nats.user` and `nats.password` go together".to_owned());
         }
+        let labels = labels(&self.runner.labels, problems);
         let url = Some(self.nats.url).filter(|url| url != "embedded");
         Some(Settings {
             name: self.name,
@@ -420,6 +436,9 @@ impl Raw {
             refuse_takes_back,
             reads_definitions,
             policy: policy?,
+            labels,
+            window_min: self.queue.window_min,
+            window_max: self.queue.window_max,
             announce_url: true,
         })
     }
@@ -446,12 +465,6 @@ impl Raw {
         let mut policy = Policy::new(target?);
         policy.targets.extend(others.into_iter().collect::<BTreeSet<_>>());
         policy.gate = gate;
-        // Twice the slots: while the lower half is pushed, the slots have the upper half to test. A job
-        // that nobody has started costs nothing to take back.
-        let twice = self.runner.slots.saturating_mul(2);
-        policy.window_max = self.queue.window_max.unwrap_or(twice).max(1);
-        policy.window_min = self.queue.window_min.unwrap_or(self.runner.slots).clamp(1, policy.window_max);
-        policy.slots = self.runner.slots;
         policy.batch_max = self.queue.batch.max(1);
         (policy.guarantee, policy.cycles, policy.least_chance) = (guarantee, cycles, least_chance);
         policy.ageing_ms = millis(ageing).max(1_000);
@@ -463,7 +476,8 @@ impl Raw {
         policy.base_red = base_red;
         policy.overlap = overlap;
         policy.stall_grace_ms = millis(stall_grace);
-        Some(policy)
+        let (window_min, window_max) = (self.queue.window_min, self.queue.window_max);
+        Some(Rules { policy, window_min, window_max }.at(self.runner.slots))
     }
 }
 
@@ -605,6 +619,17 @@ fn definitions(text: &str, problems: &mut Vec<String>) -> bool {
         problems.push(format!("`queue.definitions` is `{text}`, but must be \"off\" or \"advise\""));
     }
     text == "advise"
+}
+
+fn labels(texts: &[String], problems: &mut Vec<String>) -> BTreeSet<Label> {
+    let mut label = |text: &String| match Label::new(text) {
+        Ok(label) => Some(label),
+        Err(why) => {
+            problems.push(format!("`runner.labels`: {why}"));
+            None
+        }
+    };
+    texts.iter().filter_map(&mut label).collect()
 }
 
 fn takes_back(text: &str, problems: &mut Vec<String>) -> bool {

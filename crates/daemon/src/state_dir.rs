@@ -96,6 +96,11 @@ impl StateDir {
         self.path.join("mirror.git")
     }
 
+    /// Logs on their way from runners elsewhere; on the same disk as those that are here.
+    pub(crate) fn log_arrivals(&self) -> PathBuf {
+        self.path.join("log-arrivals")
+    }
+
     /// Packs on their way to runners elsewhere.
     pub(crate) fn packs(&self) -> PathBuf {
         self.path.join("packs")

@@ -59,12 +59,12 @@ impl Mirror {
         })
     }
 
-    /// Whether `commit` is here with everything beneath it.
+    /// Whether `commit` is here. Where everything comes by whole fetches and packs, so is what it needs.
     ///
     /// # Errors
     /// When the mirror cannot be read.
-    pub fn has_received(&self, commit: CommitId) -> Result<bool, GitError> {
-        self.with_repository(|repo| Ok(repo.find_reference(&format!("{RECEIVED}{commit}")).is_ok()))
+    pub fn has(&self, commit: CommitId) -> Result<bool, GitError> {
+        self.with_repository(|repo| Ok(repo.find_commit(oid(commit)).is_ok()))
     }
 
     /// Commits that are here with everything beneath them: tips of targets and received candidates, the latest
@@ -88,14 +88,15 @@ impl Mirror {
         })
     }
 
-    /// Forgets all but the latest received candidates and packs what is left, without what nothing needs any
+    /// Forgets all but the latest received candidates and those `in_use`, and packs what is left, without what nothing needs any
     /// more: of a mirror whose candidates can be had again. What a worktree has checked out stays.
     ///
     /// # Errors
     /// When the disk is full or git fails; the mirror stays usable.
-    pub fn tidy_received(&self) -> Result<(), GitError> {
+    pub fn tidy_received(&self, in_use: &[CommitId]) -> Result<(), GitError> {
         let _one_at_a_time = self.fetching.lock().unwrap_or_else(PoisonError::into_inner);
-        let kept = self.whole_commits(KEPT)?;
+        let mut kept = self.whole_commits(KEPT)?;
+        kept.extend(in_use);
         self.with_repository(|repo| {
             for mut reference in repo.references_glob(&format!("{RECEIVED}*"))?.flatten() {
                 if reference.target().is_none_or(|id| !kept.contains(&commit_id(id))) {

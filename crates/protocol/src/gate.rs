@@ -1,10 +1,10 @@
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use crate::GateId;
+use crate::{GateId, Label};
 
 mod text;
 
@@ -125,6 +125,11 @@ impl Gate {
             hash.finalize().iter().take(6).map(|b| format!("{b:02x}")).collect()
         };
         GateId::new(text).unwrap_or_else(|_| unreachable!("hex digits are a token"))
+    }
+
+    /// What a runner must have to run all of it.
+    pub fn needs(&self) -> BTreeSet<Label> {
+        self.steps.iter().flat_map(|s| &s.labels).filter_map(|label| Label::new(label).ok()).collect()
     }
 
     /// The longest that a run may take by its own limits, in milliseconds.

@@ -126,14 +126,12 @@ string_id!(
 
 string_id!(
     /// What a runner has and a step of a gate may need, such as `os=linux` or `gpu`.
-    Label, "^[A-Za-z0-9][A-Za-z0-9_.=/-]{0,63}$",
+    Label, "^[A-Za-z0-9_.=/:@+-]{1,64}$",
     |t| {
-        let fits = |c: char| c.is_ascii_alphanumeric() || "_.=/-".contains(c);
-        let begins = t.starts_with(|c: char| c.is_ascii_alphanumeric());
-        if !begins || t.len() > 64 || !t.chars().all(fits) {
+        let fits = |c: char| c.is_ascii_alphanumeric() || "_-.=/:@+".contains(c);
+        if t.is_empty() || t.len() > 64 || !t.chars().all(fits) {
             return Err(BadId(format!(
-                "label `{}` must be 1 to 64 characters of A-Z a-z 0-9 _ . = / - and begin with a letter or digit",
-                shown(t)
+                "label `{}` must be 1 to 64 letters, digits and _ - . = / : @ +", shown(t)
             )));
         }
         Ok(())

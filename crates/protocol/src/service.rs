@@ -221,6 +221,9 @@ pub struct TargetView {
     /// In a sentence, with the run to read; none while there is nothing to say.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tip_note: Option<String>,
+    /// What is asked for and no runner can take, in a sentence; none while there is nothing to say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub runner_note: Option<String>,
     /// Steps that were red and then green on the same tree, the latest first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub flaky: Vec<Flaky>,

@@ -50,6 +50,7 @@ impl Queue {
                 tip_health,
                 tip_note,
                 flaky: target.map(|t| t.flakes.told()).unwrap_or_default(),
+                runner_note: None,
             }
         };
         policy.targets.iter().map(view).collect()

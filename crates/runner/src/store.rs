@@ -7,7 +7,7 @@ use std::time::SystemTime;
 use rustix::fs::OFlags;
 use yardmaster_protocol::RunId;
 
-use crate::RunnerError;
+use crate::{RunLimits, RunnerError};
 
 /// The logs of all runs, one file each, `<run>.log`. Blocking.
 #[derive(Debug, Clone)]
@@ -53,8 +53,21 @@ impl LogStore {
         Ok(LogPiece { bytes, next, done: ended && next >= len })
     }
 
+    /// Takes the whole log of a run that was made elsewhere, from a file on the same disk, and makes room for it.
+    ///
+    /// # Errors
+    /// [`RunnerError::Log`] when it cannot be put in its place.
+    pub fn adopt(&self, run: &RunId, from: &Path, limits: &RunLimits) -> Result<(), RunnerError> {
+        let adopted = fs::create_dir_all(&self.dir)
+            .and_then(|()| {
+                self.evict(limits.kept_log_bytes.saturating_sub(limits.log_bytes), limits.kept_logs)
+            })
+            .and_then(|()| fs::rename(from, self.path(run)));
+        adopted.map_err(|source| RunnerError::Log { run: run.clone(), source })
+    }
+
     /// Where the log of `run` is; a run id is a plain token and leads nowhere else.
-    pub(crate) fn path(&self, run: &RunId) -> PathBuf {
+    pub fn path(&self, run: &RunId) -> PathBuf {
         self.dir.join(format!("{run}.log"))
     }
 

@@ -105,6 +105,7 @@ async fn streams_with_fewer_copies_than_asked_for_are_told_and_left_alone() {
     let buckets = [
         "OBJ_yardmaster-snapshots-default",
         "OBJ_yardmaster-candidates-default",
+        "OBJ_yardmaster-logs-default",
         "KV_yardmaster-lease-default",
     ];
     assert_eq!(told, [ALL.as_slice(), &buckets].concat().iter().map(|s| (*s, 1)).collect::<Vec<_>>());

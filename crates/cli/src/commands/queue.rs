@@ -71,6 +71,7 @@ async fn watch(client: &Client, out: Out) -> Result<Exit, CliError> {
 
 fn without_times(mut queue: QueueReply) -> QueueReply {
     queue.requests.iter_mut().chain(&mut queue.ended).for_each(|row| row.waited_ms = 0);
+    queue.runners.iter_mut().for_each(|runner| runner.seen_ms = 0);
     queue
 }
 
@@ -91,6 +92,7 @@ pub(crate) fn told(queue: &QueueReply, width: usize) -> Vec<Line> {
         lines.push(Line::styled(style::DIM, "  ended lately"));
         lines.extend(ended);
     }
+    lines.extend(status::runners(&queue.runners, width));
     match queue.pressure {
         Pressure::Steady => {}
         Pressure::Slow => {

@@ -81,7 +81,7 @@ fn read_again(flags: &Flags, started: &Settings, reload: &Reload) {
     match Settings::load(flags) {
         Ok(settings) => {
             let kept = started.kept_until_restart(&settings);
-            reload.replace(settings);
+            reload.replace(&settings);
             eprintln!("reloaded: gate, targets and limits count from now on");
             if !kept.is_empty() {
                 eprintln!("changed too, but counts only after a restart: {}", kept.join(", "));

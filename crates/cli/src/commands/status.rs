@@ -1,4 +1,4 @@
-use yardmaster_protocol::{StatusReply, TargetView, TipHealth};
+use yardmaster_protocol::{Label, RunId, RunnerView, StatusReply, TargetView, TipHealth};
 
 use crate::connection::Connection;
 use crate::error::CliError;
@@ -37,9 +37,10 @@ pub(crate) fn told(status: &StatusReply, width: usize) -> Vec<Line> {
     let up = words::duration(status.uptime_s.saturating_mul(1_000));
     let head = Line::styled(style::BOLD, format!("yardmaster {}", status.version))
         .text(format!(" lands on {}", status.remote))
-        .add(style::DIM, format!(" · up {up} · {} slots", status.slots));
+        .add(style::DIM, format!(" · up {up} · {}", slots(status)));
     let mut lines = vec![head.cut(width)];
     lines.extend(targets(&status.targets, width));
+    lines.extend(runners(&status.runners, width));
     let counts =
         format!("  {} landed, {} failed · journal at {}", status.landed, status.failed, status.journal);
     let mut counts = Line::styled(style::DIM, counts);
@@ -48,6 +49,50 @@ pub(crate) fn told(status: &StatusReply, width: usize) -> Vec<Line> {
         counts = counts.add(style::YELLOW, text);
     }
     lines.push(counts.cut(width));
+    lines
+}
+
+fn slots(status: &StatusReply) -> String {
+    match status.runner_slots {
+        0 => format!("{} slots", status.slots),
+        elsewhere => format!("{} slots here, {elsewhere} elsewhere", status.slots),
+    }
+}
+
+/// A line for each runner elsewhere; nothing where there is none.
+pub(crate) fn runners(runners: &[RunnerView], width: usize) -> Vec<Line> {
+    if runners.is_empty() {
+        return Vec::new();
+    }
+    let mut table = Table::new(&[
+        Column::elastic("RUNNER", 8),
+        Column::fixed("STATE"),
+        Column::right("BUSY"),
+        Column::right("SEEN"),
+        Column::fixed("VERSION"),
+        Column::elastic("LABELS", 8),
+        Column::elastic("RUNS", 8),
+    ]);
+    for runner in runners {
+        let state = match (runner.lost, runner.draining) {
+            (true, _) => Line::styled(style::RED, "✗ lost"),
+            (false, true) => Line::styled(style::YELLOW, "⏸ draining"),
+            (false, false) => Line::styled(style::GREEN, "✓ there"),
+        };
+        let labels: Vec<&str> = runner.labels.iter().map(Label::as_str).collect();
+        let runs: Vec<&str> = runner.running.iter().map(RunId::as_str).collect();
+        table.row([
+            Line::styled(style::BOLD, runner.runner.as_str()),
+            state,
+            Line::plain(format!("{}/{}", runs.len(), runner.slots)),
+            Line::styled(style::DIM, words::duration(runner.seen_ms)),
+            Line::styled(style::DIM, &runner.version),
+            Line::styled(style::DIM, labels.join(" ")),
+            Line::styled(style::DIM, runs.join(" ")),
+        ]);
+    }
+    let mut lines = vec![Line::new()];
+    lines.extend(table.lines(width));
     lines
 }
 
@@ -81,7 +126,7 @@ pub(crate) fn targets(targets: &[TargetView], width: usize) -> Vec<Line> {
         let parts = wrap(&format!("{name}: {why}"), width.saturating_sub(4));
         lines.extend(parts.into_iter().map(|part| Line::styled(style::YELLOW, part).indented(4)));
     }
-    for note in targets.iter().filter_map(|t| t.tip_note.as_ref()) {
+    for note in targets.iter().flat_map(|t| [&t.tip_note, &t.runner_note]).flatten() {
         let parts = wrap(note, width.saturating_sub(4));
         lines.extend(parts.into_iter().map(|part| Line::styled(style::YELLOW, part).indented(4)));
     }

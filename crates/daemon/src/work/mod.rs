@@ -5,6 +5,7 @@ mod error;
 mod place;
 mod presence;
 mod source;
+mod tell;
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
@@ -13,7 +14,7 @@ use std::time::Duration;
 
 use tokio::task::JoinSet;
 use tokio::time::sleep;
-use yardmaster_bus::{Bus, Cancelled, JobLease, JobSource};
+use yardmaster_bus::{Bus, BusError, Cancelled, JobLease, JobSource};
 use yardmaster_protocol::{
     ErrorBody, GateJob, Label, Millis, RunOutcome, RunReport, RunnerName, ServiceErrorCode,
 };
@@ -27,9 +28,12 @@ use crate::shutdown::Shutdown;
 use place::Place;
 use presence::Presence;
 use source::Source;
+use tell::{Archive, answer_calls};
 
 /// Between two looks for a daemon that is not there yet.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
+/// Logs that are on their way may take so long.
+const LAST_LOGS: Duration = Duration::from_secs(5);
 /// What is on its way to NATS may take so long at the end.
 const LAST_WORDS: Duration = Duration::from_secs(2);
 
@@ -91,6 +95,8 @@ pub async fn work(
     }
     tell(&Working::Ready);
     let source = Arc::new(Source::new(&bus, &place, options.remote.is_some()));
+    let answering = answer_calls(bus.log_calls(presence.name()).await?, place.logs.clone());
+    let archive = Archive::new(&bus, &place.logs);
     let mut working = JoinSet::new();
     for (number, lane) in (1..).zip(lanes) {
         let desk = Desk {
@@ -99,9 +105,10 @@ pub async fn work(
             presence: Arc::clone(&presence),
             stop: stop.clone(),
             grace: options.grace,
+            archive: archive.clone(),
             lane: number,
         };
-        working.spawn(desk.serve(bus.jobs(), lane));
+        working.spawn(desk.serve(bus.jobs_for(presence.labels()), lane));
     }
     let ended = Shutdown::new();
     let keeping = tokio::spawn(Arc::clone(&presence).keep(ended.clone(), stop.drain.clone()));
@@ -113,8 +120,11 @@ pub async fn work(
         tell(&Working::Draining(presence.running()));
     }
     while working.join_next().await.is_some() {}
+    archive.done(LAST_LOGS).await;
+    answering.abort();
     ended.ask();
-    let refused = keeping.await.unwrap_or(None);
+    let _ = keeping.await;
+    let refused = presence.refusal();
     let _ = tokio::time::timeout(LAST_WORDS, presence.leave()).await;
     let _ = bus.flush().await;
     refused.map_or(Ok(()), |why| Err(WorkError::Refused(why)))
@@ -161,6 +171,7 @@ struct Desk {
     presence: Arc<Presence>,
     stop: Stop,
     grace: Duration,
+    archive: Archive,
     lane: u32,
 }
 
@@ -174,6 +185,15 @@ impl Desk {
             };
             match next {
                 Ok((job, lease, cancelled)) => self.run(&mut lane, &job, lease, cancelled).await,
+                Err(why @ BusError::OtherWire { .. }) => {
+                    self.presence.refuse(ErrorBody {
+                        code: ServiceErrorCode::Refused,
+                        message: format!("failed to {why}"),
+                        retryable: false,
+                        next: vec!["yardmaster --version".to_owned()],
+                    });
+                    self.stop.drain.ask();
+                }
                 Err(why) => {
                     tracing::warn!(%why, "the job stream is read again");
                     sleep(LOOK_AGAIN).await;
@@ -183,7 +203,7 @@ impl Desk {
     }
 
     async fn run(&self, lane: &mut Lane, job: &GateJob, lease: JobLease, cancelled: Cancelled) {
-        let _running = self.presence.begin(&job.run);
+        let running = self.presence.begin(&job.run);
         tracing::info!(run = %job.run, candidate = %job.candidate, lane = self.lane, "takes a job");
         let report = tokio::select! {
             biased;
@@ -193,6 +213,7 @@ impl Desk {
                 Err(why) => Some(self.lost(job, why)),
             },
         };
+        self.source.release(&job.run);
         let report = report.filter(|r| r.outcome != RunOutcome::Cancelled || cancelled.is_cancelled());
         let Some(report) = report else {
             let given = if cancelled.is_cancelled() { lease.ack().await } else { lease.nak().await };
@@ -206,6 +227,9 @@ impl Desk {
         deliver(&self.bus, &report).await;
         if let Err(why) = lease.ack().await {
             tracing::debug!(%why, run = %job.run, "a job's ack was lost: its second report will be late news");
+        }
+        if !report.steps.is_empty() {
+            self.archive.keep(report.run, running);
         }
     }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use tokio::task::spawn_blocking;
 use yardmaster_git::{CrossCheck, GitOptions, Mirror};
-use yardmaster_runner::{Host, HostLimits, Lane, LaneConfig, RunLimits};
+use yardmaster_runner::{Host, HostLimits, Lane, LaneConfig, LogStore, RunLimits};
 
 use super::{WorkError, WorkOptions};
 use crate::state_dir::state_home;
@@ -18,6 +18,7 @@ pub(super) struct Place {
     pub(super) mirror: Arc<Mirror>,
     /// Packs on their way into the mirror.
     pub(super) packs: PathBuf,
+    pub(super) logs: LogStore,
     _lock: File,
 }
 
@@ -67,5 +68,5 @@ fn open(options: &WorkOptions) -> Result<(Place, Vec<Lane>), WorkError> {
         })
     };
     let lanes = (1..=options.slots).map(lane).collect::<Result<Vec<Lane>, _>>()?;
-    Ok((Place { mirror: Arc::new(opened), packs, _lock: lock }, lanes))
+    Ok((Place { mirror: Arc::new(opened), packs, logs: LogStore::new(logs), _lock: lock }, lanes))
 }

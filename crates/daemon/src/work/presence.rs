@@ -10,12 +10,16 @@ use yardmaster_bus::Bus;
 use yardmaster_protocol::{ErrorBody, Label, RUNNER_WIRE, RunId, RunnerBeat, RunnerName};
 
 use super::{WorkOptions, is_passing};
+use crate::crew;
 use crate::shutdown::Shutdown;
 
 /// Less than a third of the silence after which the daemon takes a runner for lost.
 const BEAT: Duration = Duration::from_secs(2);
 /// Short runs do not make a flood of beats.
 const LEAST: Duration = Duration::from_millis(200);
+
+/// Runs in a beat; more slots than this are not to be had.
+const MOST_TOLD: usize = 1_024;
 
 /// What the daemon knows of this runner.
 #[derive(Debug)]
@@ -28,16 +32,17 @@ pub(super) struct Presence {
     running: Mutex<BTreeSet<RunId>>,
     draining: AtomicBool,
     changed: Notify,
+    refused: Mutex<Option<ErrorBody>>,
 }
 
 /// A run that is under way until this is dropped.
 #[derive(Debug)]
-pub(super) struct Running<'a> {
-    presence: &'a Presence,
+pub(super) struct Running {
+    presence: Arc<Presence>,
     run: RunId,
 }
 
-impl Drop for Running<'_> {
+impl Drop for Running {
     fn drop(&mut self) {
         self.presence.runs().remove(&self.run);
         self.presence.changed.notify_one();
@@ -50,12 +55,17 @@ impl Presence {
             bus: bus.clone(),
             name: options.name.clone(),
             life: format!("{:016x}", RandomState::new().build_hasher().finish()),
-            labels: options.labels.clone(),
+            labels: crew::labels(options.labels.clone()),
             slots: options.slots,
             running: Mutex::default(),
             draining: AtomicBool::new(false),
             changed: Notify::new(),
+            refused: Mutex::default(),
         }
+    }
+
+    pub(super) fn labels(&self) -> &BTreeSet<Label> {
+        &self.labels
     }
 
     pub(super) fn name(&self) -> &RunnerName {
@@ -66,10 +76,10 @@ impl Presence {
         self.running.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(super) fn begin(&self, run: &RunId) -> Running<'_> {
+    pub(super) fn begin(self: &Arc<Self>, run: &RunId) -> Running {
         self.runs().insert(run.clone());
         self.changed.notify_one();
-        Running { presence: self, run: run.clone() }
+        Running { presence: Arc::clone(self), run: run.clone() }
     }
 
     pub(super) fn running(&self) -> usize {
@@ -84,15 +94,31 @@ impl Presence {
             life: self.life.clone(),
             labels: self.labels.clone(),
             slots: self.slots,
-            running: self.runs().iter().cloned().collect(),
+            running: self.runs().iter().take(MOST_TOLD).cloned().collect(),
             draining: self.draining.load(Ordering::Relaxed),
             leaving: false,
         }
     }
 
+    /// Remembers why this runner is not wanted any more.
+    pub(super) fn refuse(&self, why: ErrorBody) {
+        let mut refused = self.refused.lock().unwrap_or_else(PoisonError::into_inner);
+        if refused.is_none() {
+            tracing::error!(%why, "this runner is not wanted any more");
+            *refused = Some(why);
+        }
+    }
+
+    /// Why this runner is not wanted any more, if it is not.
+    pub(super) fn refusal(&self) -> Option<ErrorBody> {
+        self.refused.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
     /// Says how it is.
     pub(super) async fn beat(&self) -> Result<(), ErrorBody> {
-        self.bus.beat(&self.word()).await.map(drop)
+        let orders = self.bus.beat(&self.word()).await?;
+        self.bus.learn_needs(orders.needs);
+        Ok(())
     }
 
     /// The last word.
@@ -105,11 +131,10 @@ impl Presence {
 
     /// Says how it is until `ended`. A daemon that is away is waited for; one that refuses us has the runner
     /// drain, and is why.
-    pub(super) async fn keep(self: Arc<Self>, ended: Shutdown, drain: Shutdown) -> Option<ErrorBody> {
-        let mut refused = None;
+    pub(super) async fn keep(self: Arc<Self>, ended: Shutdown, drain: Shutdown) {
         loop {
             tokio::select! {
-                () = ended.asked() => return refused,
+                () = ended.asked() => return,
                 () = drain.asked(), if !self.draining.load(Ordering::Relaxed) => {
                     self.draining.store(true, Ordering::Relaxed);
                 }
@@ -119,12 +144,10 @@ impl Presence {
             match self.beat().await {
                 Ok(()) => {}
                 Err(why) if is_passing(&why) => tracing::debug!(%why, "the daemon is away"),
-                Err(why) if refused.is_none() => {
-                    tracing::error!(%why, "the daemon does not want this runner any more");
-                    refused = Some(why);
+                Err(why) => {
+                    self.refuse(why);
                     drain.ask();
                 }
-                Err(_) => {}
             }
             sleep(LEAST).await;
         }
