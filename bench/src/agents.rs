@@ -48,6 +48,19 @@ impl Agents {
         Ok(())
     }
 
+    /// Waits until the daemon knows of so many slots elsewhere.
+    pub(crate) async fn wait_for_slots(&self, slots: u64) -> Result<(), Trouble> {
+        let until = Instant::now() + Duration::from_secs(60);
+        while Instant::now() < until {
+            let reply = self.client.request("yardmaster.v1.status", "{}".into()).await?;
+            let status: Value = serde_json::from_slice(&reply.payload)?;
+            if status["runner_slots"].as_u64() == Some(slots) {
+                return Ok(());
+            }
+        }
+        Err(format!("the daemon does not see {slots} slots").into())
+    }
+
     pub(crate) fn jetstream(&self) -> &Context {
         &self.js
     }

@@ -28,7 +28,15 @@ pub(crate) struct Serve<'a> {
     pub(crate) env: &'a [(&'a str, String)],
 }
 
-/// A daemon that serves.
+/// How one runner elsewhere is to work.
+pub(crate) struct Work<'a> {
+    pub(crate) nats_url: &'a str,
+    pub(crate) remote: &'a Path,
+    pub(crate) name: &'a str,
+    pub(crate) state_dir: &'a Path,
+}
+
+/// A daemon that serves, or a runner that works.
 pub(crate) struct Daemon {
     child: Child,
     /// From the start of the process to the line `ready`.
@@ -50,8 +58,8 @@ impl Program {
 
     /// Starts a daemon and waits until it serves.
     pub(crate) async fn serve(&self, serve: &Serve<'_>) -> Result<Daemon, Trouble> {
-        let started = Instant::now();
-        let mut child = Command::new(&self.path)
+        let mut command = Command::new(&self.path);
+        command
             .arg("serve")
             .args(["--nats-url", serve.nats_url, "--gate", serve.gate])
             .args(["--slots", &serve.slots.to_string()])
@@ -62,8 +70,27 @@ impl Program {
             .current_dir(serve.remote)
             .env("YARDMASTER__REPO__POLL", "10m")
             .env("YARDMASTER__QUEUE__MAX_PENDING_PER_AGENT", "1000000")
+            .envs(serve.env.iter().map(|(name, value)| (name, value)));
+        Program::start(command).await
+    }
+
+    /// Starts a runner with one slot and waits until it takes jobs.
+    pub(crate) async fn work(&self, work: &Work<'_>) -> Result<Daemon, Trouble> {
+        let mut command = Command::new(&self.path);
+        command
+            .arg("work")
+            .args(["--nats-url", work.nats_url, "--name", work.name, "--slots", "1"])
+            .arg("--remote")
+            .arg(work.remote)
+            .arg("--state-dir")
+            .arg(work.state_dir);
+        Program::start(command).await
+    }
+
+    async fn start(mut command: Command) -> Result<Daemon, Trouble> {
+        let started = Instant::now();
+        let mut child = command
             .env("YARDMASTER_LOG", "warn")
-            .envs(serve.env.iter().map(|(name, value)| (name, value)))
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::piped())

@@ -7,8 +7,9 @@ use yaml_rust2::{Yaml, YamlLoader};
 use crate::dockerfile;
 use crate::error::XtaskError;
 use crate::paths::Paths;
-use crate::{nats, process};
+use crate::{kubernetes, nats, process};
 
+const KUBERNETES: &str = "deploy/k8s";
 const COMPOSE: &str = "docker-compose.yml";
 const SERVICES: &[&str] = &["nats", "remote", "yardmaster"];
 const SCRIPTS: &[&str] = &["deploy/demo-agents.sh", "deploy/demo-remote.sh", ".ci/run"];
@@ -21,13 +22,17 @@ pub(crate) fn check(paths: &Paths) -> Result<(), XtaskError> {
     let dockerfile = read(paths, "deploy/Dockerfile")?;
     problems.extend(named("deploy/Dockerfile", dockerfile::problems(&dockerfile, &paths.root)));
     problems.extend(named(COMPOSE, compose_problems(&read(paths, COMPOSE)?, &paths.root)));
-    if let Err(error) = server_config(paths) {
-        problems.push(error.to_string());
+    problems.extend(named(KUBERNETES, kubernetes::problems(&paths.root.join(KUBERNETES))));
+    for config in ["deploy/nats.conf", "deploy/k8s/nats.conf"] {
+        if let Err(error) = server_config(paths, config) {
+            problems.push(error.to_string());
+        }
     }
     let unit = unit_to_verify(paths)?;
     let unit = unit.to_string_lossy();
     let mut outside: Vec<Vec<&str>> = vec![
         vec!["systemd-analyze", "verify", "--man=no", &unit],
+        vec!["kubectl", "kustomize", KUBERNETES],
         vec!["hadolint", "deploy/Dockerfile"],
         vec!["docker", "compose", "--file", COMPOSE, "config", "--quiet"],
     ];
@@ -67,11 +72,15 @@ fn with_tool(paths: &Paths, words: &[&str]) -> Option<String> {
 }
 
 /// The server itself reads its configuration; a slip in it would otherwise be seen only in a container.
-fn server_config(paths: &Paths) -> Result<(), XtaskError> {
+fn server_config(paths: &Paths, config: &str) -> Result<(), XtaskError> {
     let server = nats::locate(paths)?;
-    println!("nats-server -t -c deploy/nats.conf");
+    println!("nats-server -t -c {config}");
     let mut command = Command::new(server.path);
-    process::output(command.args(["-t", "-c", "deploy/nats.conf"]).current_dir(&paths.root)).map(|_| ())
+    // What a cluster would fill in.
+    for name in ["POD_NAME", "DAEMON_PASSWORD", "AGENTS_PASSWORD", "RUNNER_PASSWORD"] {
+        command.env(name, "x");
+    }
+    process::output(command.args(["-t", "-c", config]).current_dir(&paths.root)).map(|_| ())
 }
 
 /// systemd-analyze wants the program of the unit to exist, so it is shown a copy that starts another one.

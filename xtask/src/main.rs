@@ -6,6 +6,7 @@ mod check;
 mod deploy;
 mod dockerfile;
 mod error;
+mod kubernetes;
 mod nats;
 mod paths;
 mod process;

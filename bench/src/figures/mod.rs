@@ -6,6 +6,7 @@ mod memory;
 mod merge;
 mod plan;
 mod recovery;
+mod runners;
 mod startup;
 mod symbols;
 
@@ -46,6 +47,7 @@ enum What {
     Recovery,
     Symbols,
     Plan,
+    Runners,
     All,
 }
 
@@ -84,6 +86,9 @@ pub async fn figures(options: Figures) -> Result<(), Trouble> {
     }
     if wanted(What::Recovery) {
         print!("{}", recovery::table(&program, rounds).await?);
+    }
+    if wanted(What::Runners) {
+        print!("{}", runners::table(&program, rounds).await?);
     }
     if wanted(What::Memory) {
         print!("{}", memory::table(&program, rounds).await?);
