@@ -11,6 +11,7 @@ mod check;
 mod cluster;
 mod crash;
 mod custody;
+mod cut_off;
 mod depend;
 mod explain;
 mod flood;
