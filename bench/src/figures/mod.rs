@@ -1,6 +1,7 @@
 mod facts;
 mod intake;
 mod landing;
+mod lanes;
 mod matrix;
 mod memory;
 mod merge;
@@ -25,7 +26,7 @@ pub struct Figures {
     /// Rounds; medians are shown, with the lowest and the highest.
     #[arg(long, default_value_t = 3)]
     rounds: usize,
-    /// For `merge`, `symbols` and `matrix`: repositories, bare or not; nothing is written to them.
+    /// For `merge`, `symbols`, `matrix` and `lanes`: repositories, bare or not; nothing is written to them.
     #[arg(long, value_name = "REPO")]
     repository: Vec<PathBuf>,
     /// For `matrix`: how many branch heads are pending at once; each number is measured.
@@ -34,6 +35,12 @@ pub struct Figures {
     /// For `matrix`: where these heads stand.
     #[arg(long, value_enum, value_delimiter = ',', default_value = "one-base,as-they-are")]
     placed: Vec<matrix::Placed>,
+    /// For `lanes`: what is run on each change of the first repository.
+    #[arg(long, default_value = "cargo check --quiet --workspace")]
+    gate: String,
+    /// For `lanes`: how many of the changes are also run in a new clone.
+    #[arg(long, default_value_t = 20)]
+    fresh: usize,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -48,6 +55,7 @@ enum What {
     Symbols,
     Plan,
     Runners,
+    Lanes,
     All,
 }
 
@@ -70,7 +78,13 @@ pub async fn figures(options: Figures) -> Result<(), Trouble> {
     if wanted(What::Matrix) {
         print!("{}", matrix::table(&options.repository, &options.heads, &options.placed)?);
     }
-    let alone = [What::Merge, What::Symbols, What::Plan, What::Matrix];
+    if wanted(What::Lanes) {
+        print!("{}", lanes::switches()?);
+        for repository in options.repository.iter().take(1) {
+            print!("{}", lanes::project(repository, &options.gate, options.fresh)?);
+        }
+    }
+    let alone = [What::Merge, What::Symbols, What::Plan, What::Matrix, What::Lanes];
     if options.what.iter().all(|what| alone.contains(what)) {
         return Ok(());
     }

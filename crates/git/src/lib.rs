@@ -32,8 +32,10 @@ mod options;
 mod pack;
 mod pin;
 mod process;
+mod standing;
 mod stray;
 mod sweep;
+mod switch;
 mod walk;
 mod worktree;
 

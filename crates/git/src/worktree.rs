@@ -1,5 +1,10 @@
+use std::collections::BTreeSet;
+use std::ffi::OsStr;
 use std::fs;
+use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use yardmaster_protocol::CommitId;
@@ -7,19 +12,29 @@ use yardmaster_protocol::CommitId;
 use crate::environment::Environment;
 use crate::git::Git;
 use crate::options::GitOptions;
+use crate::standing::Standing;
 use crate::stray::{empty, remove, unlock_directories};
+use crate::switch::Difference;
 use crate::{GitError, objects};
 
 /// Marks the directories in the mirror that stand behind worktrees of ours.
 const PREFIX: &str = "yardmaster-";
 /// Only we write this index. What a gate does to the one that it sees cannot hide a changed file from us.
 const INDEX: &str = "yardmaster-index";
+/// So many checkouts by git in a row show that a look at the files is vain here;
+const VAIN: u32 = 3;
+/// then only one of so many is remembered for another look.
+const RARELY: u32 = 16;
 
 /// The standing checkout of one lane. One lane at a time uses it.
 #[derive(Debug)]
 pub struct Worktree {
     dir: PathBuf,
     git: Git,
+    /// What the last checkout left, as long as nothing went wrong since.
+    standing: Mutex<Option<Standing>>,
+    /// Checkouts in a row that git had to do.
+    by_git: AtomicU32,
 }
 
 impl Worktree {
@@ -46,7 +61,7 @@ impl Worktree {
         let variables = vec![("GIT_WORK_TREE", dir.clone()), ("GIT_INDEX_FILE", gitdir.join(INDEX))];
         let net_timeout = Duration::from_secs(300);
         let git = Git { dir: gitdir, environment, net_timeout, variables, synced: false };
-        let worktree = Worktree { dir, git };
+        let worktree = Worktree { dir, git, standing: Mutex::default(), by_git: AtomicU32::new(0) };
         worktree.link()?;
         worktree.remove_locks()?;
         Ok(worktree)
@@ -58,7 +73,8 @@ impl Worktree {
     }
 
     /// Makes the checkout exactly the tree of `commit`: tracked files as they are there, untracked
-    /// files and nested repositories gone, ignored files kept. Writes only what differs.
+    /// files and nested repositories gone, ignored files kept. Writes only what differs. Where a look at the
+    /// files shows that the gate has changed and left nothing, by ourselves; else by git.
     ///
     /// # Errors
     /// When the commit is not in the mirror, or files cannot be written.
@@ -66,8 +82,16 @@ impl Worktree {
         self.link()?;
         self.remove_locks()?;
         self.write(&self.git.dir().join("HEAD"), &format!("{commit}\n"))?;
+        match self.switch(commit) {
+            Ok(true) => return self.show_index(),
+            Ok(false) => {}
+            Err(error) => tracing::debug!(dir = %self.dir.display(), %error, "git checks it out"),
+        }
         let first = match self.reset_and_clean(commit) {
-            Ok(()) => return self.show_index(),
+            Ok(()) => {
+                self.take_stock(commit);
+                return self.show_index();
+            }
             Err(error) => error,
         };
         let repo = git2::Repository::open_bare(self.git.dir().join("../.."))?;
@@ -85,7 +109,80 @@ impl Worktree {
         self.show_index()
     }
 
+    /// From what stands to the tree of `commit`, without git. Not done: nothing is known of what stands, or it is
+    /// not as it was left, or the trees differ in what only git should read.
+    fn switch(&self, commit: CommitId) -> Result<bool, GitError> {
+        // Taken out: what goes wrong from here on leaves nothing that could be trusted.
+        let standing = self.standing.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let Some(mut standing) = standing else { return Ok(false) };
+        if self.common_dir().join("info").join("attributes").exists() || !standing.is_untouched(&self.dir) {
+            return Ok(false);
+        }
+        let repo = git2::Repository::open_bare(self.common_dir())?;
+        let tree = objects::find_commit(&repo, commit)?.tree_id();
+        let Some(difference) = Difference::between(&repo, standing.tree, tree)? else { return Ok(false) };
+        difference.apply(&repo, &self.dir, &self.git.dir().join(INDEX), &mut standing)?;
+        standing.tree = tree;
+        if standing.settle(&self.dir).is_none() {
+            return Ok(false);
+        }
+        *self.standing.lock().unwrap_or_else(PoisonError::into_inner) = Some(standing);
+        self.by_git.store(0, Ordering::Relaxed);
+        Ok(true)
+    }
+
+    /// Remembers what git has just checked out. A gate that leaves something each time makes that vain, so then
+    /// it is done rarely.
+    fn take_stock(&self, commit: CommitId) {
+        let times = self.by_git.fetch_add(1, Ordering::Relaxed);
+        if times >= VAIN && !times.is_multiple_of(RARELY) {
+            return;
+        }
+        let ignored = |paths: &BTreeSet<Vec<u8>>| self.ignored_among(paths);
+        let standing = git2::Repository::open_bare(self.common_dir()).ok().and_then(|repo| {
+            let tree = objects::find_commit(&repo, commit).ok()?.tree_id();
+            Standing::read(&self.dir, &repo, tree, ignored)
+        });
+        *self.standing.lock().unwrap_or_else(PoisonError::into_inner) = standing;
+    }
+
+    fn ignored_among(&self, paths: &BTreeSet<Vec<u8>>) -> Option<BTreeSet<Vec<u8>>> {
+        let asked = paths.iter().flat_map(|path| path.iter().copied().chain([0])).collect();
+        let done = self.git.local(&["check-ignore", "-z", "--stdin"], Some(asked)).ok()?;
+        if done.cut || !matches!(done.status?.code(), Some(0 | 1)) {
+            return None;
+        }
+        let told = done.stdout.split(|byte| *byte == 0).filter(|path| !path.is_empty());
+        Some(told.map(<[u8]>::to_vec).collect())
+    }
+
+    /// A link in the place of a directory with tracked files is removed: git would look at the files behind it,
+    /// find them as they should be, and leave the checkout without them.
+    fn unlink_replaced_directories(&self) {
+        let Ok(index) = git2::Index::open(&self.git.dir().join(INDEX)) else { return };
+        let mut dirs: BTreeSet<PathBuf> = BTreeSet::new();
+        for entry in index.iter() {
+            let path = Path::new(OsStr::from_bytes(&entry.path));
+            for dir in path.ancestors().skip(1).filter(|dir| !dir.as_os_str().is_empty()) {
+                if !dirs.insert(dir.to_owned()) {
+                    break;
+                }
+            }
+        }
+        // The upper ones come first.
+        for dir in dirs.iter().map(|dir| self.dir.join(dir)) {
+            if fs::symlink_metadata(&dir).is_ok_and(|meta| meta.is_symlink()) {
+                drop(fs::remove_file(&dir));
+            }
+        }
+    }
+
+    fn common_dir(&self) -> PathBuf {
+        self.git.dir().join("../..")
+    }
+
     fn reset_and_clean(&self, commit: CommitId) -> Result<(), GitError> {
+        self.unlink_replaced_directories();
         self.git.local_ok(&["reset", "--quiet", "--hard", &commit.to_string()])?;
         self.git.local_ok(&["clean", "--quiet", "-d", "--force", "--force"])?;
         Ok(())
