@@ -3,6 +3,7 @@
 //! real nats-server and real git.
 
 mod agents;
+mod cost;
 mod daemon;
 mod figures;
 mod git;

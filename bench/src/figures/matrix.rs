@@ -8,12 +8,15 @@ use git2::Oid;
 use yardmaster_git::{GitOptions, Matrix, Mirror, Verdict};
 use yardmaster_protocol::{CommitId, RequestId};
 
+use crate::cost::{Cost, cost};
 use crate::stats::{median, shown};
 use crate::{Trouble, git};
 use window::Window;
 
 /// Requests that come one by one when the window is full.
 const NEWCOMERS: usize = 20;
+/// How often the matrix is made from nothing; the mean is shown.
+const BUILT: u32 = 3;
 /// Moves of the target.
 const MOVES: usize = 10;
 
@@ -24,6 +27,8 @@ pub(super) enum Placed {
     OneBase,
     /// Forked where they were forked.
     AsTheyAre,
+    /// What the newest merges brought in, each put on what was before all of them, as one commit.
+    OfMerges,
 }
 
 /// What was measured and compared of one window.
@@ -34,8 +39,8 @@ struct Measured {
     overlaps: usize,
     asked: u64,
     wrong: usize,
-    ours: Duration,
-    resident: Duration,
+    ours: Cost,
+    resident: Cost,
     adding: Vec<f64>,
     following: Vec<f64>,
     grown_mb: f64,
@@ -47,8 +52,8 @@ pub(super) fn table(
     placed: &[Placed],
 ) -> Result<String, Trouble> {
     let mut text = String::from(
-        "\n### The conflict matrix\n\nReal branch heads, all pending at once; every pair, and every request against every tip, held against `git merge-tree`. *Wrong* counts both ways. Adding one and following the target: milliseconds, median (highest).\n\n\
-         | repository | heads | pairs | in conflict | meet, and merge | git asked | wrong | from nothing, s | all pairs by one git process, s | share | adding one | following the target | memory, MB |\n\
+        "\n### The conflict matrix\n\nReal branch heads, all pending at once; every pair, and every request against every tip, held against `git merge-tree`. *Wrong* counts both ways. From nothing and all pairs: seconds of processors, by this process and its children (on the wall); the share is that of processors. Adding one and following the target: milliseconds on the wall, median (highest).\n\n\
+         | repository | heads | pairs | in conflict | meet, and merge | git asked | wrong | from nothing, CPU s (wall) | all pairs by a resident git, CPU s (wall) | share | adding one | following the target | memory, MB |\n\
          | --- | --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |\n",
     );
     if repositories.is_empty() {
@@ -66,6 +71,9 @@ pub(super) fn table(
                     Placed::OneBase => {
                         ("on one base", window::on_one_base(repository, &dir, count + NEWCOMERS)?)
                     }
+                    Placed::OfMerges => {
+                        ("of merges", window::of_merges(repository, &dir, count + NEWCOMERS)?)
+                    }
                     Placed::AsTheyAre => ("as they are", window::as_they_are(repository, count + NEWCOMERS)?),
                 };
                 let measured = measure(&dir, &window, count)?;
@@ -81,16 +89,18 @@ pub(super) fn table(
 fn row(name: &str, how: &str, m: &Measured) -> String {
     let worst = |values: &[f64]| shown(values.iter().copied().fold(0.0, f64::max));
     format!(
-        "| {name} | {} {how} | {} | {} | {} | {} | {} | {:.2} | {:.1} | {:.2} % | {} ({}) | {} ({}) | {:.0} |\n",
+        "| {name} | {} {how} | {} | {} | {} | {} | {} | {:.3} ({:.2}) | {:.2} ({:.1}) | {:.2} % | {} ({}) | {} ({}) | {:.0} |\n",
         m.pending,
         m.pairs,
         m.conflicts,
         m.overlaps,
         m.asked,
         m.wrong,
-        m.ours.as_secs_f64(),
-        m.resident.as_secs_f64(),
-        100.0 * m.ours.as_secs_f64() / m.resident.as_secs_f64().max(f64::EPSILON),
+        m.ours.cpu.as_secs_f64(),
+        m.ours.wall.as_secs_f64(),
+        m.resident.cpu.as_secs_f64(),
+        m.resident.wall.as_secs_f64(),
+        100.0 * m.ours.cpu.as_secs_f64() / m.resident.cpu.as_secs_f64().max(f64::EPSILON),
         shown(median(&m.adding)),
         worst(&m.adding),
         shown(median(&m.following)),
@@ -105,11 +115,17 @@ fn measure(dir: &Path, window: &Window, count: usize) -> Result<Measured, Troubl
     let first = count.min(heads.len().saturating_sub(NEWCOMERS));
     let (pending, newcomers) = heads.split_at(first);
     let before = resident_mb()?;
-    let mut matrix = Matrix::new(commit_id(window.tip)?);
-    let started = Instant::now();
-    matrix.add_all(&mirror, pending)?;
-    let ours = started.elapsed();
+    let tip = commit_id(window.tip)?;
+    let mut matrix = Matrix::new(tip);
+    let ((), mut ours) = cost(|| Ok(matrix.add_all(&mirror, pending)?))?;
     let grown_mb = resident_mb()? - before;
+    for _ in 1..BUILT {
+        // With a handle of its own, so that nothing was read before.
+        let mirror = Mirror::open(dir, "/nowhere", GitOptions::default())?;
+        matrix = Matrix::new(tip);
+        ours += cost(|| Ok(matrix.add_all(&mirror, pending)?))?.1;
+    }
+    let ours = ours / BUILT;
     let asked = matrix.counters().asked;
 
     let pairs = pairs_of(&window.heads[..first]);

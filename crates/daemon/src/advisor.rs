@@ -1,7 +1,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use yardmaster_git::{Cochange, GitError, Matrix, Mirror, Verdict};
+use yardmaster_git::{Cochange, GitError, Mirror, Verdict};
 use yardmaster_protocol::{
     AgentName, BlockerKind, BranchName, CheckReply, CheckRequest, CheckVerdict, CommitId, ErrorBody, Globs,
     Inspection, Met, ParallelReply, ParallelRequest, RequestId, ServiceErrorCode,
@@ -9,19 +9,18 @@ use yardmaster_protocol::{
 use yardmaster_queue::{Common, Foreseen, Found, History, Policy, Queue};
 
 use crate::clock;
+use crate::compare::{Matrices, consider};
 
 /// First-parent commits whose files are read for what used to change together.
 const HISTORY: usize = 2_000;
-/// Pending requests that a branch is compared with, those that land first.
-const COMPARED: usize = 500;
 const FILES_SHOWN: usize = 100;
 /// Paths of a conflict that the queue is told.
 const PATHS_TOLD: usize = 5;
 
 /// Answers what agents ask before they do something. It changes nothing that anybody can see.
-#[derive(Debug)]
 pub(crate) struct Advisor {
     mirror: Arc<Mirror>,
+    matrices: Arc<Matrices>,
     /// Of the tip that was asked about last.
     history: Mutex<Option<(CommitId, Arc<Cochange>)>>,
 }
@@ -54,8 +53,9 @@ impl Merges {
 }
 
 impl Advisor {
-    pub(crate) fn new(mirror: &Arc<Mirror>) -> Advisor {
-        Advisor { mirror: Arc::clone(mirror), history: Mutex::new(None) }
+    pub(crate) fn new(mirror: &Arc<Mirror>, matrices: &Arc<Matrices>) -> Advisor {
+        let (mirror, matrices) = (Arc::clone(mirror), Arc::clone(matrices));
+        Advisor { mirror, matrices, history: Mutex::new(None) }
     }
 
     /// What would become of a branch if it were announced now.
@@ -75,7 +75,7 @@ impl Advisor {
             Found { inspection: at.inspection.clone(), conflicts: Vec::new(), target_conflict: Vec::new() };
         let foresee = |found| queue.clone().foresee(clock::now(), policy, &agent, asked, found);
         let alone = foresee(found.clone());
-        let mut merges = self.merges(queue, &at, &alone).map_err(|e| trouble(&e))?;
+        let mut merges = self.merges(queue, &target, &at, &alone).map_err(|e| trouble(&e))?;
         let foreseen = match merges.clashes(found) {
             Some(found) => foresee(found),
             None => alone,
@@ -134,38 +134,36 @@ impl Advisor {
         }
     }
 
-    fn merges(&self, queue: &Queue, found: &Branch, foreseen: &Foreseen) -> Result<Merges, GitError> {
+    /// As the matrix knows it that is kept of what is pending.
+    fn merges(
+        &self,
+        queue: &Queue,
+        target: &BranchName,
+        at: &Branch,
+        foreseen: &Foreseen,
+    ) -> Result<Merges, GitError> {
         let mut merges = Merges::default();
-        let newcomer = RequestId(u64::MAX);
-        let mut against = Matrix::new(found.tip);
-        against.add(&self.mirror, newcomer, found.head)?;
-        if let Some(standing) = against.against_target(newcomer).filter(|s| s.verdict == Verdict::Conflict) {
-            merges.target_conflict.clone_from(&standing.paths);
+        let others = foreseen.ahead.iter().chain(&foreseen.behind);
+        let others: Vec<RequestId> = others.filter(|id| !foreseen.supersedes.contains(id)).copied().collect();
+        let in_custody = others.iter().filter_map(|id| Some((*id, queue.pending_work(*id)?.head)));
+        let heads: Vec<(RequestId, CommitId)> = in_custody.collect();
+        let (met, missing) = consider(&self.mirror, &self.matrices.of(target), at.tip, &heads, at.head)?;
+        merges.not_compared = u32::try_from(missing.len() + met.left_out).unwrap_or(u32::MAX);
+        if let Some(standing) = met.target.filter(|s| s.verdict == Verdict::Conflict) {
+            merges.target_conflict = standing.paths;
         }
-        let ahead = foreseen.ahead.iter().map(|id| (*id, true));
-        let others = ahead.chain(foreseen.behind.iter().map(|id| (*id, false)));
-        let others = others.filter(|(id, _)| !foreseen.supersedes.contains(id));
-        // The newcomer takes the place of the tip, so that the others are not compared with each other.
-        let mut against = Matrix::new(found.head);
-        for (n, (id, ahead)) in others.enumerate() {
-            if n >= COMPARED {
-                merges.not_compared += 1;
-                continue;
-            }
-            let Some(other) = queue.pending_work(id) else { continue };
-            against.add(&self.mirror, id, other.head)?;
-            let standing = against.against_target(id).cloned();
-            against.remove(id);
-            let Some(standing) = standing else { continue };
+        let mut meetings: BTreeMap<RequestId, _> = met.meetings.into_iter().map(|m| (m.with, m)).collect();
+        for id in others {
+            let Some((meeting, other)) = meetings.remove(&id).zip(queue.pending_work(id)) else { continue };
             let met = Met {
                 request: id,
                 agent: other.agent,
                 branch: other.branch,
                 requirement: other.requirement,
-                paths: standing.paths,
-                ahead,
+                paths: meeting.paths,
+                ahead: foreseen.ahead.contains(&id),
             };
-            match standing.verdict {
+            match meeting.verdict {
                 Verdict::Conflict | Verdict::Unsettled => merges.conflicts.push(met),
                 Verdict::Overlap => merges.overlaps.push(met),
                 Verdict::Apart => {}

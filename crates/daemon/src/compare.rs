@@ -1,7 +1,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use yardmaster_git::{GitError, Matrix, Mirror, Verdict};
+use yardmaster_git::{Considered, GitError, Matrix, Mirror, Verdict};
 use yardmaster_protocol::{BranchName, CommitId, DefinitionMeeting, PairConflict, RequestId, TipConflict};
 
 use crate::api::{self, Apis};
@@ -12,13 +12,15 @@ use crate::read_definitions::{SharedReader, shared_reader};
 const PAIRS_TOLD: usize = 1_000;
 /// Requests that are told at once not to merge with the tip.
 const WITH_TIP_TOLD: usize = 1_000;
+/// Requests that one branch that is looked at is compared with besides those that were compared before.
+const TAKEN_IN: usize = 500;
 /// Paths that are told of each conflict.
 const PATHS_TOLD: usize = 5;
 
 /// How what is pending merges, by target; one comparison at a time for each.
 #[derive(Default)]
 pub(crate) struct Matrices {
-    known: BTreeMap<BranchName, Shared>,
+    known: Mutex<BTreeMap<BranchName, Shared>>,
     /// Definitions are compared, too.
     reader: Option<SharedReader>,
 }
@@ -55,14 +57,15 @@ pub(crate) struct Comparison {
 
 impl Matrices {
     pub(crate) fn new(reads_definitions: bool) -> Matrices {
-        Matrices { known: BTreeMap::new(), reader: reads_definitions.then(shared_reader) }
+        Matrices { known: Mutex::default(), reader: reads_definitions.then(shared_reader) }
     }
 
     /// That of one target.
-    pub(crate) fn of(&mut self, target: &BranchName) -> Shared {
+    pub(crate) fn of(&self, target: &BranchName) -> Shared {
         let reader = &self.reader;
         let new = || Arc::new(Known { reader: reader.clone(), ..Known::default() });
-        Arc::clone(self.known.entry(target.clone()).or_insert_with(new))
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(known.entry(target.clone()).or_insert_with(new))
     }
 }
 
@@ -86,6 +89,30 @@ pub(crate) fn compare(mirror: &Mirror, known: &Known, question: Question) -> Res
             Ok(Comparison { tip, requests, conflicts: Vec::new(), with_tip: Vec::new(), definitions })
         }
     }
+}
+
+/// How a branch would meet what is pending, and those of `heads` that it was not compared with: the matrix takes in only
+/// so many more at once. What the matrix lacks and gets here, the next comparison finds there.
+pub(crate) fn consider(
+    mirror: &Mirror,
+    known: &Known,
+    tip: CommitId,
+    heads: &[(RequestId, CommitId)],
+    branch: CommitId,
+) -> Result<(Considered, Vec<RequestId>), GitError> {
+    let mut slot = known.matrix.lock().unwrap_or_else(PoisonError::into_inner);
+    // Trouble in the middle of it leaves nothing behind, and it is made anew.
+    let mut matrix = slot.take().unwrap_or_else(|| Matrix::new(tip));
+    if matrix.tip() != tip {
+        matrix.follow(mirror, tip)?;
+    }
+    let missing: Vec<(RequestId, CommitId)> =
+        heads.iter().filter(|(id, head)| !matrix.has(*id, *head)).copied().collect();
+    let (taken_in, rest) = missing.split_at(missing.len().min(TAKEN_IN));
+    matrix.add_all(mirror, taken_in)?;
+    let considered = matrix.consider(mirror, branch);
+    *slot = Some(matrix);
+    Ok((considered?, rest.iter().map(|(id, _)| *id).collect()))
 }
 
 /// Advice: what goes wrong with it keeps nothing from its way.

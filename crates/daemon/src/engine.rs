@@ -13,7 +13,7 @@ use yardmaster_queue::{Input, Moved, Policy, Queue, Step};
 
 use crate::ServeError;
 use crate::clock::{self, Wakefulness};
-use crate::compare::Comparison;
+use crate::compare::{Comparison, Matrices};
 use crate::custody::Lacking;
 use crate::hands::Hands;
 use crate::happening::Happening;
@@ -78,7 +78,7 @@ pub(crate) struct Start {
     pub(crate) runners: Runners,
     pub(crate) outbox: Outbox,
     pub(crate) in_hand: InHand,
-    pub(crate) reads_definitions: bool,
+    pub(crate) matrices: Arc<Matrices>,
     pub(crate) facts_replayed: usize,
 }
 
@@ -94,7 +94,7 @@ impl Engine {
                 &start.mirror,
                 start.queue.targets_at_work(&start.rules.policy),
                 start.in_hand,
-                start.reads_definitions,
+                start.matrices,
                 sender,
             ),
             outbox: start.outbox,

@@ -46,7 +46,7 @@ pub(crate) struct Hands {
     assembling: BTreeSet<BranchName>,
     rolling: BTreeSet<BranchName>,
     comparing: BTreeMap<BranchName, Instant>,
-    matrices: Matrices,
+    matrices: Arc<Matrices>,
     /// Comparing takes a part of the time only, and waits after trouble; it holds nothing else up.
     compare_again: Option<Instant>,
     gathering: BTreeMap<BranchName, Gathering>,
@@ -73,7 +73,7 @@ impl Hands {
         mirror: &Arc<Mirror>,
         targets: BTreeSet<BranchName>,
         in_hand: InHand,
-        reads_definitions: bool,
+        matrices: Arc<Matrices>,
         sender: mpsc::Sender<Happening>,
     ) -> Hands {
         let remotes = targets
@@ -93,7 +93,7 @@ impl Hands {
             assembling: BTreeSet::new(),
             rolling: BTreeSet::new(),
             comparing: BTreeMap::new(),
-            matrices: Matrices::new(reads_definitions),
+            matrices,
             compare_again: None,
             gathering: BTreeMap::new(),
             jobs: BTreeMap::new(),

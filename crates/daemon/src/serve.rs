@@ -14,6 +14,7 @@ use yardmaster_queue::{GateRule, Queue};
 
 use crate::advisor::Advisor;
 use crate::candidates::Candidates;
+use crate::compare::Matrices;
 use crate::engine::{Engine, Start, append};
 use crate::happening::{HAPPENINGS_WAITING, Happening};
 use crate::in_hand::InHand;
@@ -198,6 +199,7 @@ impl Place<'_> {
         let mut outbox = Outbox::start((*bus).clone());
         outbox.send(unpublished).await;
         let runners = Runners::new(settings);
+        let matrices = Arc::new(Matrices::new(settings.reads_definitions));
         let start = Start {
             queue,
             rules: settings.rules(),
@@ -210,14 +212,14 @@ impl Place<'_> {
             runners: runners.clone(),
             outbox,
             in_hand,
-            reads_definitions: settings.reads_definitions,
+            matrices: Arc::clone(&matrices),
             facts_replayed,
         };
         let engine = Engine::new(start, sender.clone(), happenings);
         let calls = bus.serve(service::VERBS).await?;
         let helpers = Helpers {
             logs: Logs::new(bus, &runners, state),
-            advisor: Advisor::new(mirror),
+            advisor: Advisor::new(mirror, &matrices),
             runners: runners.clone(),
             candidates: Candidates::new(bus, mirror, state.packs()),
         };

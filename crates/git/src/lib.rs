@@ -44,7 +44,7 @@ pub use cochange::{Cochange, Together};
 pub use contents::{Contents, FileContents};
 pub use error::GitError;
 pub use guard::TakenBack;
-pub use matrix::{MAX_ASKED, MAX_MEETINGS, Matrix, MatrixCounters, Meeting, Standing, Verdict};
+pub use matrix::{Considered, MAX_ASKED, MAX_MEETINGS, Matrix, MatrixCounters, Meeting, Standing, Verdict};
 pub use mirror::{MergeCounters, Mirror};
 pub use options::{CrossCheck, GitOptions};
 pub use pin::PinAsk;

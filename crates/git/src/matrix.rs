@@ -1,4 +1,5 @@
 mod change;
+mod consider;
 mod enter;
 mod history;
 mod meet;
@@ -16,6 +17,7 @@ use yardmaster_protocol::{CommitId, RequestId};
 
 use crate::objects::{find_commit, oid};
 use crate::{GitError, Mirror};
+pub use consider::Considered;
 use history::{Base, History};
 use oracle::{Question, ask};
 use request::{Owners, Request};

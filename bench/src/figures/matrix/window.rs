@@ -43,6 +43,45 @@ pub(super) fn on_one_base(repository: &Path, scratch: &Path, count: usize) -> Re
     Ok(Window { tip, heads })
 }
 
+/// What the newest true merges brought in, the oldest first, each as one commit on the commit before them. Those
+/// that do not apply there cleanly are left out.
+pub(super) fn of_merges(repository: &Path, scratch: &Path, count: usize) -> Result<Window, Trouble> {
+    let looked_at = (count * 4).to_string();
+    let args = [
+        "rev-list",
+        "--first-parent",
+        "--min-parents=2",
+        "--max-parents=2",
+        "--parents",
+        "-n",
+        &looked_at,
+        "HEAD",
+    ];
+    let listed = git::run(repository, &args)?;
+    let repo = Repository::open_bare(scratch)?;
+    let mut merged = Vec::new();
+    for line in listed.lines() {
+        let ids: Vec<Oid> = line.split(' ').map(Oid::from_str).collect::<Result<_, _>>()?;
+        if let [_, first, second] = ids[..]
+            && let Ok(fork) = repo.merge_base(first, second)
+        {
+            merged.push((first, second, fork));
+        }
+    }
+    let tip = merged.last().ok_or("there are no merges")?.0;
+    let base = repo.find_commit(tip)?.tree_id();
+    let lines = merged.iter().rev().map(|(_, second, fork)| format!("{fork} -- {tip} {second}\n")).collect();
+    let mut heads = Vec::new();
+    for ((_, second, _), tree) in merged.iter().rev().zip(oracle::trees(scratch, lines)?) {
+        if let Some(tree) = tree.filter(|tree| *tree != base)
+            && heads.len() < count
+        {
+            heads.push(commit(&repo, tree, &second.to_string(), &[tip])?);
+        }
+    }
+    Ok(Window { tip, heads })
+}
+
 /// The newest first.
 fn pending(repository: &Path) -> Result<Window, Trouble> {
     let tip = Oid::from_str(&git::run(repository, &["rev-parse", "HEAD"])?)?;

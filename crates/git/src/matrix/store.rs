@@ -13,6 +13,8 @@ use crate::objects::{TREE, parse_tree};
 const TREES: usize = 24 * 1024 * 1024;
 /// Hunks that are kept, in bytes.
 const HUNKS: usize = 8 * 1024 * 1024;
+/// Texts that were changed, which are kept because others change them too; in bytes.
+const TEXTS: usize = 8 * 1024 * 1024;
 /// Files of attributes that are kept.
 const RULES: usize = 256;
 
@@ -64,12 +66,18 @@ fn hunks_weight(hunks: &Hunks) -> usize {
 pub(super) struct Store {
     trees: Recent<Oid, Arc<Listing>>,
     hunks: Recent<(Oid, Oid), Hunks>,
+    texts: Recent<Oid, Arc<[u8]>>,
     rules: Recent<Oid, Arc<MergeRules>>,
 }
 
 impl Store {
     pub(super) fn new() -> Store {
-        Store { trees: Recent::new(TREES), hunks: Recent::new(HUNKS), rules: Recent::new(RULES) }
+        Store {
+            trees: Recent::new(TREES),
+            hunks: Recent::new(HUNKS),
+            texts: Recent::new(TEXTS),
+            rules: Recent::new(RULES),
+        }
     }
 
     /// The lines of a tree; of none, none.
@@ -94,17 +102,25 @@ impl Store {
         if let Some(known) = self.hunks.get((old, new), hunks_weight) {
             return Ok(known);
         }
-        let mut large = false;
-        for id in [old, new] {
-            large |= odb.read_header(id)?.0 > MAX_BLOB;
-        }
-        let hunks: Hunks = Arc::new(if large {
-            Err("a large file changed on both sides")
-        } else {
-            reach(odb.read(old)?.data(), odb.read(new)?.data())
+        let hunks: Hunks = Arc::new(match self.text(odb, old)? {
+            Some(before) if odb.read_header(new)?.0 <= MAX_BLOB => reach(&before, odb.read(new)?.data()),
+            _ => Err("a large file changed on both sides"),
         });
         self.hunks.put((old, new), Arc::clone(&hunks), hunks_weight(&hunks));
         Ok(hunks)
+    }
+
+    /// What a file said before; none where it is large.
+    fn text(&mut self, odb: &Odb<'_>, id: Oid) -> Result<Option<Arc<[u8]>>, GitError> {
+        if let Some(known) = self.texts.get(id, |text| text.len()) {
+            return Ok(Some(known));
+        }
+        if odb.read_header(id)?.0 > MAX_BLOB {
+            return Ok(None);
+        }
+        let text: Arc<[u8]> = odb.read(id)?.data().into();
+        self.texts.put(id, Arc::clone(&text), text.len());
+        Ok(Some(text))
     }
 
     /// What the `.gitattributes` of one directory say about merging.

@@ -128,6 +128,7 @@ fn every_verdict_is_gits_whatever_comes_and_goes() {
                 );
             }
         }
+        considering_is_coming_and_leaving(&mirror, &mut matrix, house);
         asked += matrix.counters().asked;
         weighed += matrix.counters().weighed;
     }
@@ -136,6 +137,23 @@ fn every_verdict_is_gits_whatever_comes_and_goes() {
     println!("{weighed} weighed, {asked} asked of git, {conflicts} conflicts, 0 differing");
     let rooms = std::fs::read_dir(mirror.path().join("yardmaster/weighed")).map_or(0, Iterator::count);
     assert_eq!(rooms, 0, "objects were left behind");
+}
+
+/// What is only considered meets the others as if it had come, and leaves nothing behind.
+fn considering_is_coming_and_leaving(mirror: &Mirror, matrix: &mut Matrix, house: &House) {
+    for (at, head) in house.heads.iter().enumerate() {
+        let (request, head) = (RequestId(at as u64), id(*head));
+        matrix.remove(request);
+        let before: Vec<_> = matrix.requests().map(|other| (other, matrix.meetings(other))).collect();
+        let considered = matrix.consider(mirror, head).expect("considered");
+        let after: Vec<_> = matrix.requests().map(|other| (other, matrix.meetings(other))).collect();
+        assert_eq!(before, after);
+        let mut met = matrix.add(mirror, request, head).expect("added");
+        assert_eq!(considered.target.as_ref(), matrix.against_target(request));
+        // Those that stand on each other overlap, and are not told.
+        met.retain(|m| m.verdict != Verdict::Overlap || considered.meetings.contains(m));
+        assert_eq!(considered.meetings, met);
+    }
 }
 
 #[test]
