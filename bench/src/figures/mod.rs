@@ -96,7 +96,7 @@ pub async fn figures(options: Figures) -> Result<(), Trouble> {
         print!("{}", landing::table(&program, rounds).await?);
     }
     if wanted(What::Startup) {
-        print!("{}", startup::table(&program, rounds).await?);
+        print!("{}", Box::pin(startup::table(&program, rounds)).await?);
     }
     if wanted(What::Recovery) {
         print!("{}", recovery::table(&program, rounds).await?);

@@ -23,7 +23,8 @@ pub(super) async fn table(program: &Program, rounds: usize) -> Result<String, Tr
         let remote = dir.path().join("remote.git");
         git::create_generated(&remote, 100, 0)?;
         let store = dir.path().join("nats");
-        let written = write(&store, lived(facts, &git::run(&remote, &["rev-parse", "main"])?)?).await?;
+        let lived = lived(facts, &git::run(&remote, &["rev-parse", "main"])?)?;
+        let written = Box::pin(write(&store, lived)).await?;
         let mut took = Vec::new();
         // The first start makes the mirror, which a restart has.
         for round in 0..=rounds {

@@ -350,8 +350,13 @@ impl Queue {
         let target = self.target(&name);
         target.asked += 1;
         if target.independence() != Independence::None {
-            let evidence =
-                Evidence { run: run.clone(), tree: *tree, gate: gate_id.clone(), behind: behind.clone() };
+            let evidence = Evidence {
+                run: run.clone(),
+                tree: *tree,
+                gate: gate_id.clone(),
+                behind: behind.clone(),
+                on_tip: behind.is_empty(),
+            };
             target.evidence.insert(id, evidence);
         }
         target.runs.insert(

@@ -194,6 +194,16 @@ pub(crate) fn gate_red(live: &Request, target: &BranchName, tip: CommitId, verdi
     }
 }
 
+/// It was tried with those that it lands with, and fails with them.
+pub(crate) fn together_with(mut failure: Failure, mates: &[String]) -> Failure {
+    if !mates.is_empty() {
+        let told = format!(", together with {}, which it lands with or not at all", mates.join(", "));
+        failure.evidence.message.push_str(&told);
+        failure.evidence.with.extend(mates.iter().cloned());
+    }
+    failure
+}
+
 /// Red on top of a tip that nobody could test: whose fault it is stays open.
 pub(crate) fn base_untestable(
     live: &Request,

@@ -4,11 +4,13 @@
 use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
-use yardmaster_protocol::{BranchName, CommitId, Fact, GateId, Independence, RequestId, RunId, TreeId};
+use yardmaster_protocol::{
+    Assembly, BranchName, CommitId, Fact, GateId, Independence, RequestId, RunId, RunOutcome, TreeId,
+};
 
-use crate::state::{Custody, Queue, Target};
+use crate::state::{Custody, Queue, Target, Verdict};
 use crate::step::Act;
-use crate::walk::{Standing, Walk};
+use crate::walk::{Place, Standing, Walk};
 
 /// The latest run of a request, and what it was tested on top of, as far as that has not landed since. It is
 /// forgotten as soon as anything else lands that the request has to do with.
@@ -18,7 +20,13 @@ pub(crate) struct Evidence {
     pub(crate) tree: TreeId,
     pub(crate) gate: GateId,
     pub(crate) behind: Vec<RequestId>,
+    /// It was tested on the tip itself.
+    #[serde(default)]
+    pub(crate) on_tip: bool,
 }
+
+/// Who is less likely to land is not stood on by those that need not.
+const LIKELY: f64 = 0.5;
 
 /// One that others may stand on, and which of those before it it stands on.
 pub(crate) struct Carrying {
@@ -61,6 +69,20 @@ impl Target {
         self.project.as_ref().map(|p| p.independence).unwrap_or_default()
     }
 
+    /// Whether a merge is not known on the way from the tip to the candidate. Who does not merge without somebody
+    /// else is waited for.
+    pub(crate) fn lacks_a_merge(&self, tip: CommitId, place: &Place) -> bool {
+        let mut base = tip;
+        for request in place.behind.iter().chain([&place.request]) {
+            match self.assemblies.get(&(base, *request)) {
+                None => return true,
+                Some(Assembly::Clean { commit, .. }) => base = *commit,
+                Some(Assembly::Conflict { .. } | Assembly::TakesBack { .. }) => return false,
+            }
+        }
+        false
+    }
+
     /// Whether the verdict of a run would count for a candidate that is wanted now.
     pub(crate) fn is_evidence(&self, run: &RunId, walk: &Walk) -> bool {
         !self.evidence.is_empty()
@@ -82,21 +104,34 @@ impl Queue {
     /// Whether two of the stack may change what the gate says of each other.
     fn meet(&self, name: &BranchName, one: RequestId, other: RequestId) -> bool {
         let Some(target) = self.targets.get(name) else { return true };
-        let (Some(a), Some(b)) = (self.live.get(&one), self.live.get(&other)) else { return true };
-        let known = self.index.neighbours.get(&one);
-        (a.unit.is_some() && a.unit == b.unit)
-            || known.is_none_or(|met| met.contains(&other))
+        self.index.neighbours.get(&one).is_none_or(|met| met.contains(&other))
             || target.compared.conflicts_of(one).any(|(id, _)| id == other)
-            || self.pending_needs(one).contains(&other)
-            || self.pending_needs(other).contains(&one)
+            || self.are_linked(one, other)
     }
 
-    /// Of those `carrying` beneath it, the ones that a request stands on, with what these stand on.
+    /// They land together, or one needs the other.
+    fn are_linked(&self, one: RequestId, other: RequestId) -> bool {
+        let unit = |id: RequestId| self.live.get(&id).and_then(|r| r.unit);
+        let (dependents, needs) = (&self.index.dependents, |a, b| self.pending_needs(a).contains(&b));
+        unit(one).is_some_and(|u| unit(other) == Some(u))
+            || (dependents.contains(&one) && needs(one, other))
+            || (dependents.contains(&other) && needs(other, one))
+    }
+
+    /// Of those `carrying` beneath it, the ones that a request has to do with itself, but for those that will hardly
+    /// land; and with what it needs, what that stands on. What these have to do with others is their own verdict's
+    /// business: it lands only after they have.
     pub(crate) fn stands_on(&self, name: &BranchName, request: RequestId, carrying: &[Carrying]) -> Bits {
         let mut on = Bits::default();
         for (i, other) in carrying.iter().enumerate().rev() {
-            if !on.has(i) && self.meet(name, request, other.request) {
+            if on.has(i) || !self.meet(name, request, other.request) {
+                continue;
+            }
+            let linked = self.are_linked(request, other.request);
+            if linked || self.odds(other.request) >= LIKELY {
                 on.add(i);
+            }
+            if linked {
                 on.join(&other.on);
             }
         }
@@ -191,7 +226,10 @@ impl Act<'_> {
             let known = target.evidence.get(&place.request);
             let fits = known.filter(|e| e.behind == place.behind && e.gate == walk.gate_id && e.tree != tree);
             let Some(evidence) = fits else { continue };
-            if target.verdicts.contains_key(&(evidence.tree, evidence.gate.clone())) {
+            // A red one may be so for somebody who was left out beneath those that it stood on.
+            let counts =
+                |v: &Verdict| v.outcome == RunOutcome::Green || evidence.on_tip || !place.behind.is_empty();
+            if target.verdicts.get(&(evidence.tree, evidence.gate.clone())).is_some_and(counts) {
                 facts.push(self.carried_fact(name, place.request, &evidence.run, commit, tree));
             }
         }

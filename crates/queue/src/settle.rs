@@ -143,7 +143,10 @@ impl Act<'_> {
                         Assembly::Clean { .. } => return None,
                         Assembly::Conflict { paths, detail, hunk } => {
                             let with = self.queue.landed_on_paths(name, paths);
-                            failure::conflict(live, name, walk.tip, (paths, detail, hunk.as_deref()), with)
+                            let told = (paths.as_slice(), detail.as_str(), hunk.as_deref());
+                            let failure = failure::conflict(live, name, walk.tip, told, with);
+                            let mates: Vec<String> = place.mates().map(ToString::to_string).collect();
+                            failure::together_with(failure, if in_unit { &mates } else { &[] })
                         }
                         Assembly::TakesBack { of, label, paths, hunk } => {
                             failure::takes_back(live, name, walk.tip, *of, label, (paths, hunk))
@@ -154,7 +157,10 @@ impl Act<'_> {
                     let verdict = target.verdicts.get(&(tree, walk.gate_id.clone()))?;
                     let gate = target.gate(self.policy).ok()?;
                     match target.fault(&gate, &walk.gate_id, self.policy, verdict) {
-                        Fault::Own => failure::gate_red(live, name, walk.tip, verdict),
+                        Fault::Own => {
+                            let mates: Vec<String> = place.mates().map(ToString::to_string).collect();
+                            failure::together_with(failure::gate_red(live, name, walk.tip, verdict), &mates)
+                        }
                         Fault::NobodyKnows => failure::base_untestable(live, name, walk.tip, verdict),
                         Fault::Open | Fault::Base => return None,
                     }

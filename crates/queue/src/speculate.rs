@@ -11,7 +11,9 @@ use crate::walk::{Place, Standing, Walk};
 /// Gains below this are noise.
 const LEAST_GAIN: f64 = 0.001;
 /// More places are never looked at.
-const MOST_PLACES: usize = 512;
+const MOST_PLACES: usize = 1_024;
+/// A run that is more likely needed than not.
+const LIKELY: f64 = 0.5;
 
 /// What is known of everything up to one place.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -136,7 +138,12 @@ impl Queue {
         let Some(target) = self.targets.get(name) else { return Vec::new() };
         let most = self.batch_max(name, policy);
         let window = target.window(policy) as usize;
-        let limit = if policy.slots == 0 || most == 1 { window } else { window.min(policy.slots as usize) };
+        let apart = target.independence() != yardmaster_protocol::Independence::None;
+        let limit = match policy.slots as usize {
+            0 => window,
+            slots if apart || most > 1 => window.min(slots),
+            _ => window,
+        };
         let mut room = limit.saturating_sub(target.runs.values().filter(|r| r.request.is_some()).count());
         let places = self.places(name, policy);
         let carrying: Vec<&Place> = walk
@@ -147,7 +154,7 @@ impl Queue {
             .take_while(|(i, p)| (*i < places || p.mates_below > 0) && p.standing != Standing::Unassembled)
             .map(|(_, p)| p)
             .collect();
-        if target.independence() != yardmaster_protocol::Independence::None {
+        if apart {
             return self.worth_testing_apart(target, walk, &carrying, room, policy);
         }
         let mut spots: Vec<Spot> = carrying.iter().map(|p| self.spot(target, walk, p)).collect();
@@ -204,7 +211,9 @@ impl Queue {
                 worth.push((chance, i));
             }
         }
-        worth.sort_by(|(a, i), (b, j)| b.total_cmp(a).then(i.cmp(j)));
+        // Among those that are likely to be needed the oldest first, then by how likely.
+        let rank = |chance: f64| if chance >= LIKELY { 1.0 } else { chance };
+        worth.sort_by(|(a, i), (b, j)| rank(*b).total_cmp(&rank(*a)).then(i.cmp(j)));
         worth.into_iter().take(room).filter_map(|(_, i)| carrying.get(i).copied()).collect()
     }
 }

@@ -1,4 +1,4 @@
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use serde::{Deserialize, Serialize};
 use yardmaster_protocol::{
@@ -231,6 +231,9 @@ pub(crate) struct Target {
     /// How requests fare here.
     #[serde(default)]
     pub(crate) record: Record,
+    /// Red runs of several whose members were set aside.
+    #[serde(default)]
+    pub(crate) suspecting: VecDeque<RunId>,
     /// Steps that do not always say the same.
     #[serde(default)]
     pub(crate) flakes: Flakes,
@@ -269,6 +272,7 @@ impl Default for Target {
             record: Record::default(),
             ours: None,
             times: Times::default(),
+            suspecting: VecDeque::new(),
             flakes: Flakes::default(),
             evidence: BTreeMap::new(),
         }

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use yardmaster_protocol::{Blocker, BlockerKind, BranchName, Fact, RequestId, RunId};
+use yardmaster_protocol::{Blocker, BlockerKind, BranchName, Fact, RequestId};
 
 use crate::odds::Suspicion;
 use crate::policy::Policy;
@@ -11,6 +11,8 @@ use crate::state::Queue;
 use crate::step::Act;
 use crate::walk::{Place, Standing, Walk};
 
+/// Red runs of several that are remembered.
+const RUNS_KEPT: usize = 256;
 /// Others that one of them is told of.
 const NAMED: usize = 8;
 
@@ -35,8 +37,8 @@ impl Queue {
         let from = carrying.get(..red)?.iter().rposition(|p| decided(&p)).map_or(0, |i| i + 1);
         let requests: Vec<RequestId> = carrying.get(from..=red)?.iter().map(|p| p.request).collect();
         let run = target.verdicts.get(&(tree, walk.gate_id.clone()))?.run.clone();
-        let known = |r: &RequestId| self.live.get(r).is_some_and(|r| r.is_suspected_for(&run));
-        if requests.iter().all(known) || requests.iter().any(|r| target.is_landing(*r)) {
+        // One run sets aside once: two that overlap would push each other back for ever.
+        if target.suspecting.contains(&run) || requests.iter().any(|r| target.is_landing(*r)) {
             return None;
         }
         let with = self.dependents_among(&target.stack, &requests);
@@ -68,6 +70,10 @@ impl Queue {
         }
         let moved = |id: &RequestId| requests.contains(id) || with.contains(id);
         let target = self.target(target);
+        target.suspecting.push_back(run.clone());
+        if target.suspecting.len() > RUNS_KEPT {
+            target.suspecting.pop_front();
+        }
         let (last, mut stack): (Vec<RequestId>, Vec<RequestId>) =
             target.stack.iter().copied().partition(moved);
         stack.extend(last);
@@ -105,11 +111,5 @@ impl crate::state::Target {
     /// It is known, or will be known by itself, whether everything up to here passes.
     pub(crate) fn is_decided(&self, place: &Place, walk: &Walk) -> bool {
         matches!(place.standing, Standing::Green { .. }) || self.is_running(place, walk)
-    }
-}
-
-impl crate::state::Request {
-    fn is_suspected_for(&self, run: &RunId) -> bool {
-        self.suspicion.as_ref().is_some_and(|s| s.run == *run)
     }
 }

@@ -78,6 +78,11 @@ impl Place {
         matches!(self.standing, Standing::Without(_) | Standing::Held | Standing::Excused)
     }
 
+    /// Those of its own unit beneath it.
+    pub(crate) fn mates(&self) -> impl Iterator<Item = &RequestId> {
+        self.behind.iter().skip(self.behind.len().saturating_sub(self.mates_below))
+    }
+
     /// Nothing undecided is beneath it: what it shows is its own.
     pub(crate) fn is_settled(&self) -> bool {
         self.behind.len() == self.mates_below

@@ -16,7 +16,7 @@ impl Ledger {
             Cause::Conflict => self.conflicts_now(truth, record),
             Cause::GateRed | Cause::GateTimeout => {
                 let tested = failure.evidence.candidate.map(|c| truth.git.tree(c));
-                self.is_red_now(truth, record, tested)
+                (self.is_red_now(truth, record, tested) || self.is_unit_red(truth, request, tested))
                     && (!self.base_is_red(truth, record)
                         || self.base_is_unknown(truth, record, failure.blame))
             }
@@ -26,6 +26,11 @@ impl Ledger {
             Cause::DependencyFailed => self.a_need_failed(record),
             Cause::Policy => failure.blame == Blame::Infra && self.runs_were_lost(truth, record),
         };
+        // What is so of a unit is so on top of those of it that are beneath.
+        let of_unit = failure.cause == Cause::Conflict && self.units.contains_key(&request);
+        if of_unit {
+            return Ok(());
+        }
         self.evidence_is_so(truth, record, failure)?;
         Violation::unless(holds, RULE, || {
             let name = record.head.map(|h| truth.git.name(h)).unwrap_or_default();
@@ -68,6 +73,17 @@ impl Ledger {
         let flaked = tested.filter(|tree| truth.flaked.contains(tree));
         let said = |files: &Files| flaked.is_some_and(|tree| *truth.git.files_of(tree) == *files);
         merged.is_ok_and(|files| !truth.rules.is_green(&files, &gate) || said(&files))
+    }
+
+    /// Red together with those that it lands with.
+    fn is_unit_red(&self, truth: &Truth, request: RequestId, tested: Option<TreeId>) -> bool {
+        let Some(record) = self.requests.get(&request).filter(|_| self.units.contains_key(&request)) else {
+            return false;
+        };
+        let gate = self.gate(truth.policy, &record.target);
+        tested.is_some_and(|tree| {
+            truth.flaked.contains(&tree) || !truth.rules.is_green(&truth.git.files_of(tree), &gate)
+        })
     }
 
     /// Red without it as well: the toy gate has one step, so nothing shows that it is at fault.

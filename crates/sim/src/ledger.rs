@@ -49,6 +49,8 @@ pub(crate) struct Ledger {
     pub(crate) fell_off: BTreeSet<RequestId>,
     /// The tree of the top of the push that each was last part of.
     pub(crate) pushed_trees: BTreeMap<RequestId, TreeId>,
+    /// Those that land with others or not at all, by the name of their unit.
+    pub(crate) units: BTreeMap<RequestId, RequestId>,
     /// Being pushed; true: something fell off meanwhile, and the push could not be called back.
     pub(crate) pushed: BTreeMap<RequestId, bool>,
     /// Targets that stand still.
@@ -242,7 +244,8 @@ impl Ledger {
                 self.amended.insert(*request);
                 Ok(())
             }
-            Fact::Stacked { request, .. } => {
+            Fact::Stacked { request, unit } => {
+                self.units.extend(unit.map(|unit| (*request, unit)));
                 self.is_let_in(*request)?;
                 self.stacked.push(*request);
                 Ok(())
