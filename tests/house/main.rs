@@ -30,6 +30,7 @@ mod remote_away;
 mod remote_runner;
 mod review;
 mod runner_lost;
+mod runner_rights;
 mod schemas;
 mod siege;
 mod stop;
