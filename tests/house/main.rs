@@ -21,6 +21,7 @@ mod large;
 mod pause;
 mod power_loss;
 mod pressure;
+mod promote;
 mod push;
 mod python;
 mod red_main;

@@ -153,6 +153,12 @@ impl Teller {
                     self.answered().await;
                 }
             }
+            Verb::Promote(names) => {
+                let what: Vec<String> = names.iter().map(|name| format!("work/{name}")).collect();
+                let body = json!({"what": what, "who": "operator", "why": "urgent"}).to_string();
+                let reply = self.house.nats.request("yardmaster.admin.v1.promote", body.into()).await;
+                reply.map_err(|e| e.to_string())?;
+            }
             Verb::Hotfix { name, edits, merges, mends } => {
                 self.hotfix(name, edits, merges.as_deref(), mends);
             }
@@ -445,11 +451,13 @@ impl Teller {
             && testing == self.live.len() as u64
     }
 
-    /// A run that is being killed must not be taken for the one that follows it.
+    /// A run that is being killed must not be taken for the one that follows it. A request may have two, where
+    /// one is of the tree of somebody else's candidate, too.
     async fn runs_are_those_asked_for(&self) -> bool {
         for run in &self.live {
             let view = self.ask_for("status", &json!({"what": run.request}).to_string()).await;
-            if view["run"] != run.id.as_str() {
+            let mut its = self.live.iter().filter(|other| other.request == run.request);
+            if !its.any(|other| view["run"] == other.id.as_str()) {
                 return false;
             }
         }

@@ -10,8 +10,9 @@ use serde_json::{Value, json};
 use yardmaster_protocol::{
     AgentName, CheckReply, CheckRequest, ErrorBody, ErrorReply, Event, ExplainRequest, Explanation,
     FreezeReply, FreezeRequest, IntakeSeq, LogReply, LogRequest, Millis, ParallelReply, ParallelRequest,
-    PauseReply, PauseRequest, QueueReply, RequestView, STREAM_RELEASES, ServiceErrorCode, StatusReply,
-    SubmitReply, WithdrawReply, WithdrawRequest, announce_subject, service_subject,
+    PauseReply, PauseRequest, PromoteReply, PromoteRequest, QueueReply, RequestView, STREAM_RELEASES,
+    ServiceErrorCode, StatusReply, SubmitReply, WithdrawReply, WithdrawRequest, announce_subject,
+    service_subject,
 };
 
 use crate::BusError;
@@ -150,6 +151,14 @@ impl Client {
     /// See [`Client::call`].
     pub async fn resume(&self, what: &PauseRequest) -> Result<PauseReply, ErrorBody> {
         self.typed("admin.resume", what, ACT).await
+    }
+
+    /// `promote`, for operators.
+    ///
+    /// # Errors
+    /// See [`Client::call`].
+    pub async fn promote(&self, what: &PromoteRequest) -> Result<PromoteReply, ErrorBody> {
+        self.typed("admin.promote", what, ACT).await
     }
 
     /// `logs`.

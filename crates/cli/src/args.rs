@@ -1,7 +1,7 @@
 use clap::{Parser, Subcommand};
 
 use crate::commands::{
-    check, completions, demo, explain, freeze, healthcheck, logs, pause, queue, rehearse, serve,
+    check, completions, demo, explain, freeze, healthcheck, logs, pause, promote, queue, rehearse, serve,
     should_parallelize, status, submit, wait, withdraw, work,
 };
 
@@ -62,6 +62,8 @@ pub(crate) enum Command {
     Pause(pause::Args),
     /// Let a paused target go on.
     Resume(pause::ResumeArgs),
+    /// Move requests to the front, in this order, with what they depend on. For operators.
+    Promote(promote::Args),
     /// Let a frozen target go on. For operators.
     Unfreeze(freeze::Args),
     /// What a gate has printed.
@@ -112,6 +114,7 @@ mod tests {
             "yardmaster withdraw r12 --by roy",
             "yardmaster freeze --why release --by roy",
             "yardmaster unfreeze main --by roy",
+            "yardmaster promote r12 roy/x --by olga --why urgent",
             "yardmaster logs r12 --follow",
             "yardmaster healthcheck --json",
             "yardmaster completions fish",
@@ -137,6 +140,7 @@ mod tests {
             "yardmaster rehearse",
             "yardmaster rehearse a --all",
             "yardmaster withdraw r1",
+            "yardmaster promote",
             "yardmaster serve --slots many",
             "yardmaster work --slots 0",
             "yardmaster work --label a,b",

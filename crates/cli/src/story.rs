@@ -17,8 +17,10 @@ pub(crate) fn headline(view: &RequestView) -> Line {
     let said = match (&view.failure, view.commit) {
         (Some(failure), _) => format!(" {}: {}", row.state, words::cause_in_words(failure.cause)),
         (None, Some(commit)) => format!(" {} as {}", row.state, commit.short()),
-        (None, None) if row.note.is_empty() => format!(" {}", row.state),
-        (None, None) => format!(" {}, {}", row.state, row.note),
+        (None, None) => match words::note(row) {
+            note if note.is_empty() => format!(" {}", row.state),
+            note => format!(" {}, {note}", row.state),
+        },
     };
     let position = row.position.map(|p| format!(" · at {p}")).unwrap_or_default();
     id.add(colour, said)

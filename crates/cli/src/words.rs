@@ -1,6 +1,6 @@
 //! How things are said to people: durations, states, events.
 
-use yardmaster_protocol::{Cause, Event, EventBody, Pressure, RequestId};
+use yardmaster_protocol::{Cause, Event, EventBody, Pressure, RequestId, RequestRow};
 
 use crate::screen::{Line, style};
 
@@ -71,6 +71,15 @@ pub(crate) fn event(event: &Event) -> Line {
     if note.is_empty() { line } else { line.add(style::DIM, format!(" · {note}")) }
 }
 
+/// Why a request is in its state, and who moved it to the front.
+pub(crate) fn note(row: &RequestRow) -> String {
+    match &row.promoted {
+        None => row.note.clone(),
+        Some(by) if row.note.is_empty() => format!("promoted by {}", by.who),
+        Some(by) => format!("promoted by {}; {}", by.who, row.note),
+    }
+}
+
 fn pressure_word(pressure: Pressure) -> &'static str {
     match pressure {
         Pressure::Steady => "steady",
@@ -83,6 +92,10 @@ fn told(body: &EventBody) -> (&'static str, String) {
     match body {
         EventBody::MergeQueued { position, .. } => ("queued", format!("at {position}")),
         EventBody::MergeBlocked { reason, .. } => ("blocked", reason.join("; ")),
+        EventBody::MergePromoted { who, why, needed_by: None } => ("promoted", format!("by {who}: {why}")),
+        EventBody::MergePromoted { who, needed_by: Some(other), .. } => {
+            ("promoted", format!("by {who}: {other} depends on it"))
+        }
         EventBody::MergeTesting { base, behind, attempt, .. } => {
             let on = match behind.as_slice() {
                 [] => format!("on {}", base.short()),

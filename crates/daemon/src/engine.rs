@@ -20,7 +20,7 @@ use crate::happening::Happening;
 use crate::in_hand::InHand;
 use crate::intake::Unanswered;
 use crate::outbox::Outbox;
-use crate::questions::{Question, Submissions, answer, freezing, pausing, withdrawal};
+use crate::questions::{Question, Submissions, answer, freezing, pausing, promoted, promotion, withdrawal};
 use crate::record::Packed;
 use crate::remote::{RemoteReport, project, seen};
 use crate::rules::Rules;
@@ -449,6 +449,14 @@ impl Engine {
                     let changed = self.decide(input).await?;
                     let paused = self.queue.is_paused(&target);
                     drop(reply.send(Ok(yardmaster_protocol::PauseReply { target, paused, changed })));
+                }
+            },
+            Some(Question::Promote(asked, reply)) => match promotion(&self.queue, &asked) {
+                Err(why) => drop(reply.send(Err(why))),
+                Ok((requests, input)) => {
+                    let line = self.queue.to_promote(&requests).unwrap_or_default();
+                    let changed = self.decide(input).await?;
+                    drop(reply.send(Ok(promoted(&self.queue, &self.policy, line, changed))));
                 }
             },
             Some(Question::Freeze { asked, freeze, reply }) => match freezing(&self.policy, asked, freeze) {

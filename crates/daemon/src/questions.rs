@@ -3,8 +3,8 @@ use std::collections::BTreeMap;
 use tokio::sync::oneshot;
 use yardmaster_protocol::{
     BranchName, ErrorBody, Explanation, Fact, FreezeReply, FreezeRequest, IntakeSeq, PauseReply,
-    PauseRequest, QueueReply, RefusalCode, RequestId, RequestView, RunId, ServiceErrorCode, StatusReply,
-    SubmitReply, WithdrawReply,
+    PauseRequest, PromoteReply, PromoteRequest, PromotedRow, QueueReply, RefusalCode, RequestId, RequestView,
+    RunId, ServiceErrorCode, StatusReply, SubmitReply, WithdrawReply,
 };
 use yardmaster_queue::{Input, Policy, Queue};
 
@@ -33,6 +33,7 @@ pub(crate) enum Question {
         pause: bool,
         reply: Reply<PauseReply>,
     },
+    Promote(PromoteRequest, Reply<PromoteReply>),
     Freeze {
         asked: FreezeRequest,
         /// Or let it go on.
@@ -87,6 +88,7 @@ pub(crate) fn answer(
         question @ (Question::Withdraw { .. }
         | Question::Freeze { .. }
         | Question::Pause { .. }
+        | Question::Promote(..)
         | Question::Outcome(..)) => {
             return Some(question);
         }
@@ -166,6 +168,51 @@ pub(crate) fn pausing(
         false => Input::Resume { target: target.clone(), who, why },
     };
     Ok((target, input))
+}
+
+/// The input that a wish to move requests to the front becomes, or why it cannot be.
+pub(crate) fn promotion(queue: &Queue, asked: &PromoteRequest) -> Result<(Vec<RequestId>, Input), ErrorBody> {
+    let refuse = |code, message: String, next: &str| {
+        Err(ErrorBody { code, message, retryable: false, next: vec![next.to_owned()] })
+    };
+    let mut requests = Vec::new();
+    for what in &asked.what {
+        let id = queue.find(what).ok_or_else(|| not_found(what))?;
+        if queue.ended(id).is_some() {
+            let next = format!("yardmaster status {id}");
+            return refuse(ServiceErrorCode::Conflict, format!("{id} has ended already"), &next);
+        }
+        if queue.is_being_pushed(id) {
+            let message = format!("{id} is being pushed at this moment: nothing comes before it");
+            return refuse(ServiceErrorCode::Conflict, message, &format!("yardmaster wait {id}"));
+        }
+        if !requests.contains(&id) {
+            requests.push(id);
+        }
+    }
+    if requests.is_empty() {
+        return refuse(ServiceErrorCode::Usage, "no request is named".to_owned(), "yardmaster queue");
+    }
+    if queue.to_promote(&requests).is_none() {
+        let message = "these and what they depend on are too many to move at once: name fewer".to_owned();
+        return refuse(ServiceErrorCode::Usage, message, "yardmaster queue");
+    }
+    let (who, why) = (somebody(&asked.who), reason(asked.why.as_deref()));
+    Ok((requests.clone(), Input::Promote { requests, who, why }))
+}
+
+/// Where those are now that were to be moved.
+pub(crate) fn promoted(
+    queue: &Queue,
+    policy: &Policy,
+    line: Vec<(RequestId, Option<RequestId>)>,
+    changed: bool,
+) -> PromoteReply {
+    let row = |(id, needed_by)| {
+        let view = queue.request(id, clock::now(), policy)?;
+        Some(PromotedRow { row: view.row, needed_by })
+    };
+    PromoteReply { requests: line.into_iter().filter_map(row).collect(), changed }
 }
 
 /// The input that a wish to freeze a target becomes, or why it cannot be.

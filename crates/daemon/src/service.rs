@@ -8,7 +8,7 @@ use tokio::task::{JoinHandle, spawn_blocking};
 use yardmaster_bus::{Bus, Client, ServiceCall, ServiceRequests};
 use yardmaster_protocol::{
     CheckRequest, ErrorBody, ExplainRequest, FreezeRequest, Incoming, LogRequest, ParallelRequest,
-    PauseRequest, RunId, ServiceErrorCode, WithdrawRequest,
+    PauseRequest, PromoteRequest, RunId, ServiceErrorCode, WithdrawRequest,
 };
 use yardmaster_queue::{Policy, Queue};
 
@@ -36,6 +36,7 @@ pub(crate) const VERBS: &[&str] = &[
     "admin.resume",
     "runner.beat",
     "runner.candidate",
+    "admin.promote",
 ];
 
 /// Answers that need a copy of the queue and are worked out side by side.
@@ -120,6 +121,10 @@ impl Desk {
             "admin.pause" => self.pause(true, &call.payload).await,
             "admin.resume" => self.pause(false, &call.payload).await,
             "runner.beat" => value(self.helpers.runners.beat(body(&call.payload)?, self.bus.needs())?),
+            "admin.promote" => {
+                let asked: PromoteRequest = body(&call.payload)?;
+                value(self.ask(|reply| Question::Promote(asked, reply)).await?)
+            }
             "logs" => self.logs(body(&call.payload)?).await,
             other => Err(usage(format!("the service has no verb `{other}`: it has {}", VERBS.join(", ")))),
         }

@@ -79,6 +79,10 @@ pub(crate) fn tell(fact: &Fact) {
         }
         Fact::Frozen { target, who, why } => tracing::warn!(%target, who, why, "target frozen"),
         Fact::Paused { target, who, why, .. } => tracing::warn!(%target, who, why, "target paused"),
+        Fact::Promoted { request, who, why, .. } => of_request(*request, || {
+            tracing::info!(who, why, "moved to the front");
+        }),
+        Fact::Displaced { request, by } => of_request(*request, || tracing::info!(%by, "gives up its place")),
         Fact::Resumed { target, who, why } => tracing::info!(%target, who, why, "target resumed"),
         Fact::Amended { request, .. } => {
             of_request(*request, || tracing::info!("announced with other words"));

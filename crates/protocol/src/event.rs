@@ -66,6 +66,16 @@ pub enum EventBody {
         /// The same as data.
         blockers: Vec<Blocker>,
     },
+    /// An operator moved it to the front.
+    MergePromoted {
+        /// Who.
+        who: String,
+        /// Why.
+        why: String,
+        /// It was moved because this one depends on it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        needed_by: Option<RequestId>,
+    },
     /// A run of its candidate was asked for.
     MergeTesting {
         /// The run.
@@ -151,6 +161,7 @@ impl EventBody {
         match self {
             Self::MergeQueued { .. } => "queued",
             Self::MergeBlocked { .. } => "blocked",
+            Self::MergePromoted { .. } => "promoted",
             Self::MergeTesting { .. } => "testing",
             Self::MergeComplete { .. } => "complete",
             Self::MergeFailed(_) => "failed",
@@ -175,6 +186,7 @@ impl EventBody {
             | Self::MergeSuperseded { .. } => true,
             Self::MergeQueued { .. }
             | Self::MergeBlocked { .. }
+            | Self::MergePromoted { .. }
             | Self::MergeTesting { .. }
             | Self::RequestRejected { .. }
             | Self::Paused(_)

@@ -155,6 +155,8 @@ pub enum Change {
         /// Which.
         priority: u8,
     },
+    /// An operator moves it to the front.
+    Promote,
     /// It is merged with what it conflicts with and announced again, depending on that.
     Rebase {
         /// The head that it is to contain.

@@ -120,6 +120,29 @@ pub enum Fact {
         /// Why.
         why: String,
     },
+    /// An operator moved a request to the front.
+    Promoted {
+        /// Which.
+        request: RequestId,
+        /// Counts what operators moved: who was moved later goes in front of who was moved earlier.
+        turn: u64,
+        /// Its place among those that were moved at once, from 0.
+        place: u32,
+        /// Who wanted it.
+        who: String,
+        /// Why.
+        why: String,
+        /// It was moved because this one depends on it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        needed_by: Option<RequestId>,
+    },
+    /// A request gave up its place to one that was moved to the front, and that it is kept apart from.
+    Displaced {
+        /// Which.
+        request: RequestId,
+        /// For which.
+        by: RequestId,
+    },
     /// The same head was announced again, with other dependencies or another priority.
     Amended {
         /// Which.

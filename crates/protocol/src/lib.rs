@@ -60,8 +60,8 @@ pub use runner::{
 pub use schema::schemas;
 pub use service::{
     ErrorBody, ErrorReply, Flaky, FreezeReply, FreezeRequest, LogReply, LogRequest, PauseReply, PauseRequest,
-    Pressure, QueueReply, RequestRow, RequestView, ServiceErrorCode, StatusReply, SubmitReply, TargetView,
-    TipHealth, WithdrawReply, WithdrawRequest,
+    Pressure, PromoteReply, PromoteRequest, PromotedRow, Promotion, QueueReply, RequestRow, RequestView,
+    ServiceErrorCode, StatusReply, SubmitReply, TargetView, TipHealth, WithdrawReply, WithdrawRequest,
 };
 pub use subject::{
     ADMIN_PREFIX, ADMIN_VERB, INTEGRATION_PREFIX, RELEASES_PREFIX, REVIEWS_PREFIX, RUNNER_PREFIX,

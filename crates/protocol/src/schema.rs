@@ -4,8 +4,9 @@ use serde::{Deserialize, Serialize};
 use crate::{
     Announcement, BaseMoved, CandidateRequest, CandidateStored, CheckReply, CheckRequest, ErrorReply, Event,
     ExplainRequest, Explanation, FreezeReply, FreezeRequest, GateJob, Intent, LogReply, LogRequest,
-    ParallelReply, ParallelRequest, PauseReply, PauseRequest, QueueReply, RequestView, Review, RunReport,
-    RunnerBeat, RunnerOrders, StatusReply, SubmitReply, WithdrawReply, WithdrawRequest, Withdrawal,
+    ParallelReply, ParallelRequest, PauseReply, PauseRequest, PromoteReply, PromoteRequest, QueueReply,
+    RequestView, Review, RunReport, RunnerBeat, RunnerOrders, StatusReply, SubmitReply, WithdrawReply,
+    WithdrawRequest, Withdrawal,
 };
 
 /// The message that offers a branch. This is the shape to write; what is read is more forgiving
@@ -82,6 +83,8 @@ pub fn schemas() -> Vec<(&'static str, Schema)> {
         ("freeze_reply", schema_for!(FreezeReply)),
         ("pause_request", schema_for!(PauseRequest)),
         ("pause_reply", schema_for!(PauseReply)),
+        ("promote_request", schema_for!(PromoteRequest)),
+        ("promote_reply", schema_for!(PromoteReply)),
         ("queue_reply", schema_for!(QueueReply)),
         ("status_reply", schema_for!(StatusReply)),
         ("request_view", schema_for!(RequestView)),

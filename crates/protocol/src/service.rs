@@ -141,6 +141,47 @@ pub struct PauseReply {
     pub changed: bool,
 }
 
+/// Ask for requests to be moved to the front, in this order.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct PromoteRequest {
+    /// Request ids, branches or requirements; at most 100, with what they depend on.
+    pub what: Vec<String>,
+    /// Who asks.
+    pub who: String,
+    /// Why, for those who wait longer for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub why: Option<String>,
+}
+
+/// Answer to `promote`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct PromoteReply {
+    /// Those that were moved, in their order, with what they depend on.
+    pub requests: Vec<PromotedRow>,
+    /// False: they were in front already, and nothing is different.
+    pub changed: bool,
+}
+
+/// One request that was moved to the front.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct PromotedRow {
+    /// The line.
+    #[serde(flatten)]
+    pub row: RequestRow,
+    /// It was moved because this one depends on it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub needed_by: Option<RequestId>,
+}
+
+/// Who moved a request to the front.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Promotion {
+    /// Who.
+    pub who: String,
+    /// Why.
+    pub why: String,
+}
+
 /// How full the queue is and what an agent should do about it, from little to much.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
@@ -174,6 +215,9 @@ pub struct RequestRow {
     pub note: String,
     /// Milliseconds in that queue so far, or until its end.
     pub waited_ms: u64,
+    /// An operator moved it to the front.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub promoted: Option<Promotion>,
 }
 
 /// Answer to `status REQUEST`.

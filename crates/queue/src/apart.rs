@@ -109,14 +109,40 @@ impl Queue {
         if self.all_may_meet(name, policy) {
             return self.best_waiting(name, policy);
         }
-        let mut ahead = self.under_way(name, walk, policy);
-        self.ready(name, policy).into_iter().find(|id| {
+        let ahead = self.under_way(name, walk, policy);
+        self.first_clear(ahead, self.ready(name, policy), policy)
+    }
+
+    fn first_clear<'a>(
+        &'a self,
+        mut ahead: Ahead<'a>,
+        line: Vec<RequestId>,
+        policy: &Policy,
+    ) -> Option<RequestId> {
+        line.into_iter().find(|id| {
             let clear = self.live.get(id).is_some_and(|r| ahead.is_clear_of(self, *id, r, policy));
             if !clear {
                 ahead.push(self, *id, policy);
             }
             clear
         })
+    }
+
+    /// The first of `line` that is not kept apart from any of `ahead`.
+    pub(crate) fn first_beside(
+        &self,
+        ahead: &[RequestId],
+        line: Vec<RequestId>,
+        policy: &Policy,
+    ) -> Option<RequestId> {
+        let mut those = Ahead::default();
+        ahead.iter().for_each(|id| those.push(self, *id, policy));
+        self.first_clear(those, line, policy)
+    }
+
+    /// Whether these two are kept apart.
+    pub(crate) fn are_kept_apart(&self, one: RequestId, other: RequestId, policy: &Policy) -> bool {
+        self.first_beside(&[one], vec![other], policy).is_none()
     }
 
     /// Who is kept apart, and from whom: on each ground the last one that is ahead.

@@ -39,6 +39,8 @@ impl Queue {
             | Fact::Pinned { .. }
             | Fact::Stacked { .. }
             | Fact::Amended { .. }
+            | Fact::Promoted { .. }
+            | Fact::Displaced { .. }
             | Fact::Blocked { .. } => self.apply_to_request(at, fact),
             Fact::Landed { .. } | Fact::Failed { .. } | Fact::Withdrawn { .. } | Fact::Superseded { .. } => {
                 self.apply_end(at, fact)
@@ -99,6 +101,8 @@ impl Queue {
             Fact::Pinned { request, .. } => return self.pinned(*request, at, fact),
             Fact::Stacked { request, unit } => self.stacked(*request, *unit, at),
             Fact::Amended { .. } => self.amended(fact),
+            Fact::Promoted { request, .. } => return self.promoted(*request, at, fact),
+            Fact::Displaced { request, .. } => self.displaced(*request, at),
             Fact::Blocked { request, blockers } => return self.blocked(*request, at, blockers),
             _ => {}
         }
@@ -182,10 +186,11 @@ impl Queue {
                 return Some(Caused::notice(at, EventBody::Resumed, why, "remote"));
             }
             Fact::LandingStarted { target, landing } => self.target(target).landing = Some(landing.clone()),
-            Fact::LandingEnded { target, declined, .. } => {
-                let target = self.target(target);
+            Fact::LandingEnded { target: name, declined, .. } => {
+                let target = self.target(name);
                 let several = target.landing.take().is_some_and(|l| l.requests.len() > 1);
                 target.one_at_a_time |= *declined && several;
+                self.put_in_front(name);
             }
             Fact::WindowSet { target, window } => self.target(target).window = Some(*window),
             Fact::Frozen { target, who, why } => return Some(self.frozen(at, target, who, why)),
@@ -257,6 +262,7 @@ impl Queue {
                 unit: None,
                 suspicion: None,
                 proved: false,
+                promoted: None,
             },
         );
         self.target(target);
@@ -336,6 +342,7 @@ impl Queue {
             let target = request.target.clone();
             self.index.not_waiting(&target, id);
             self.target(&target).stack.push(id);
+            self.put_in_front(&target);
             self.index_neighbours(id);
             self.progress(&target, at);
         }
@@ -521,7 +528,7 @@ impl Queue {
         self.targets.entry(name.clone()).or_default()
     }
 
-    fn caused(&mut self, id: RequestId, at: Millis, body: EventBody) -> Option<Caused> {
+    pub(crate) fn caused(&mut self, id: RequestId, at: Millis, body: EventBody) -> Option<Caused> {
         let request = self.live.get_mut(&id)?;
         request.events += 1;
         let a = &request.announcement;

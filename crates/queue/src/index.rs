@@ -45,6 +45,8 @@ pub(crate) struct Index {
     pub(crate) neighbours: BTreeMap<RequestId, BTreeSet<RequestId>>,
     /// Live requests that may be held, or were: whoever is not among them is not.
     pub(crate) attended: BTreeSet<RequestId>,
+    /// Live requests that an operator moved to the front.
+    pub(crate) promoted: BTreeSet<RequestId>,
 }
 
 impl Index {
@@ -134,6 +136,9 @@ impl Queue {
         if request.is_told_held() {
             self.index.attended.insert(id);
         }
+        if request.promoted.is_some() {
+            self.index.promoted.insert(id);
+        }
         self.index_mark(id);
     }
 
@@ -169,6 +174,7 @@ impl Queue {
         self.index.setbacks.remove(&id);
         self.index.dependents.remove(&id);
         self.index.attended.remove(&id);
+        self.index.promoted.remove(&id);
         self.index.marks.remove(&id);
         self.index.arriving.remove(&request.intake);
     }

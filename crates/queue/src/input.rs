@@ -84,6 +84,15 @@ pub enum Input {
         /// Why.
         why: String,
     },
+    /// Requests are to be moved to the front, with what they depend on.
+    Promote {
+        /// Which, in this order.
+        requests: Vec<RequestId>,
+        /// Who wants it.
+        who: String,
+        /// Why.
+        why: String,
+    },
     /// Heads were merged with each other and with the tip.
     Compared {
         /// For which target.

@@ -27,6 +27,7 @@ mod pause;
 mod plan;
 mod policy;
 mod pressure;
+mod promote;
 mod review;
 mod rules;
 mod scope;

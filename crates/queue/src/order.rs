@@ -5,11 +5,12 @@ use yardmaster_protocol::{Blame, BranchName, Cause, ChangeSize, Millis, RequestI
 
 use crate::depend::Lack;
 use crate::policy::Policy;
+use crate::promote::Turn;
 use crate::state::{Ending, Queue, Request};
 
-/// Smaller comes first: class (better with age), how often its branch was red lately, with how many others it
+/// Smaller comes first: who was moved to the front, class (better with age), how often its branch was red lately, with how many others it
 /// does not merge, size, age, id.
-pub(crate) type Rank = (i64, usize, usize, ChangeSize, Millis, RequestId);
+pub(crate) type Rank = (Turn, i64, usize, usize, ChangeSize, Millis, RequestId);
 
 /// Setbacks beyond so many change nothing any more.
 const MOST_SETBACKS: usize = 2;
@@ -66,7 +67,7 @@ impl Queue {
         let conflicts = self.targets.get(&request.target).map_or(0, |t| t.compared.conflicts(id));
         let setbacks = self.index.setbacks.get(&id).copied().unwrap_or(0);
         let class = class - i64::try_from(aged).unwrap_or(i64::MAX / 2);
-        (class, setbacks, conflicts, size, request.published, id)
+        (request.turn(), class, setbacks, conflicts, size, request.published, id)
     }
 
     /// How often the branch of a request was red by its own fault, as far as that counts: others go first, but

@@ -191,6 +191,7 @@ impl Act<'_> {
         }
         let window = target.window(self.policy) as usize;
         let places = self.queue.places(name, self.policy);
+        self.let_promoted_in(name, window, places.max(window * PLACES_PER_WINDOW));
         while let Some(walk) = self.walk(name) {
             let carrying = walk.places.iter().filter(|p| p.carries()).count();
             let in_the_way = walk.places.iter().filter(|p| !p.is_apart()).count();

@@ -16,6 +16,7 @@ use crate::learn::Times;
 use crate::odds::{Record, Suspicion};
 use crate::pause::Pause;
 use crate::policy::{GateRule, Policy};
+use crate::promote::Promoted;
 use crate::review::Reviews;
 use crate::taken::Taken;
 
@@ -85,6 +86,9 @@ pub(crate) struct Request {
     /// It was green, on top of something.
     #[serde(default)]
     pub(crate) proved: bool,
+    /// An operator moved it to the front.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) promoted: Option<Promoted>,
 }
 
 /// Where a live request is.

@@ -87,6 +87,7 @@ impl Queue {
             Input::Unfreeze { target, who, why } => act.unfreeze(&target, who, why),
             Input::Pause { target, who, why, except } => act.pause(target, who, why, except),
             Input::Resume { target, who, why } => act.resume(target, who, why),
+            Input::Promote { requests, who, why } => act.promote(&requests, &who, &why),
             Input::Lacking { heads, candidates } => act.lacking(&heads, &candidates),
         }
         if is_look || act.has_consequences() {
@@ -352,7 +353,8 @@ impl<'a> Act<'a> {
         let Some(live) = self.queue.live.get(&request) else { return };
         let (class, target) = (self.queue.class_of_new(live, &custody), live.target.clone());
         let setbacks = self.queue.setbacks(live);
-        let rank = (class, setbacks, 0, custody.size, live.published, request);
+        let turn = live.turn();
+        let rank = (turn, class, setbacks, 0, custody.size, live.published, request);
         let position = self.take_position(rank, &target);
         let Custody { head, merge_base, size, files } = custody;
         self.emit(Fact::Pinned { request, head, merge_base, size, files, position });

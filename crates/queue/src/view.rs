@@ -3,6 +3,7 @@ use yardmaster_protocol::{
 };
 
 use crate::policy::Policy;
+use crate::promote::Promoted;
 use crate::state::{Ended, Ending, Phase, Queue, Request, Target};
 use crate::walk::{Place, Standing, Walk};
 
@@ -127,7 +128,14 @@ impl Queue {
     ) -> Option<RequestRow> {
         let live = self.live.get(&id)?;
         let (state, note) = self.state_of(id, live, walk);
-        Some(RequestRow { state: state.to_owned(), note, position: place, ..bare_row(id, live, now) })
+        let promoted = live.promoted.as_ref().map(Promoted::told);
+        Some(RequestRow {
+            state: state.to_owned(),
+            note,
+            position: place,
+            promoted,
+            ..bare_row(id, live, now)
+        })
     }
 
     fn state_of(&self, id: RequestId, live: &Request, walk: Option<&Walk>) -> (&'static str, String) {
@@ -214,6 +222,7 @@ fn bare_row(id: RequestId, live: &Request, now: Millis) -> RequestRow {
         position: None,
         note: String::new(),
         waited_ms: now.since(live.arrived),
+        promoted: None,
     }
 }
 
@@ -237,6 +246,7 @@ pub(crate) fn ended_row(id: RequestId, ended: &Ended) -> RequestRow {
         position: None,
         note,
         waited_ms: ended.at.since(ended.arrived),
+        promoted: None,
     }
 }
 

@@ -30,8 +30,8 @@ impl Ledger {
 
     /// A run is dropped when its request is gone, when something beneath it turned out otherwise, when who
     /// was set aside in front of it is back, when somebody who is not beneath it has landed (a push that was
-    /// under way while another policy put others in front), when the target moved, when what had landed fell
-    /// off, or when another policy holds.
+    /// under way while another policy put others in front), when an operator put others in front, when the
+    /// target moved, when what had landed fell off, or when another policy holds.
     pub(crate) fn is_useless(&self, truth: &Truth, run: &RunId) -> Result<(), Violation> {
         let Some(asked) = self.runs.get(run) else { return Ok(()) };
         let Some(request) = asked.request else { return Ok(()) };
@@ -59,6 +59,7 @@ impl Ledger {
             || reloaded
             || returns
             || passed
+            || self.is_overtaken(request, asked)
             || !self.fell_off.is_empty()
             || asked.behind.iter().any(gone)
             || self.amended.contains(&request)

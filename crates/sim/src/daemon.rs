@@ -62,7 +62,10 @@ impl World {
     pub(crate) fn input(&mut self, input: Input) -> Result<(), Violation> {
         let told = if self.story.is_some() { self.told_input(&input) } else { String::new() };
         let adds = matches!(input, Input::Message { .. } | Input::Inspected(_));
-        let again = !matches!(input, Input::Message { .. } | Input::Withdraw { .. });
+        let once = |input: &Input| {
+            matches!(input, Input::Message { .. } | Input::Withdraw { .. } | Input::Pause { .. })
+        };
+        let again = !once(&input);
         if again && self.unlucky(2, Fault::AnswerDoubled) {
             let ms = self.rng.range(0, 10_000);
             self.own(ms, Own::Again { input: Box::new(input.clone()) });

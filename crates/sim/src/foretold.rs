@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 use yardmaster_protocol::{
-    Change, CommitId, Counterfactual, Explanation, Fact, Inspection, Millis, RequestId, announce_subject,
+    Change, CommitId, Counterfactual, Explanation, Fact, Inspection, Millis, RequestId, RequestRow,
+    announce_subject,
 };
 use yardmaster_queue::{Input, Queue};
 
@@ -95,7 +96,12 @@ impl World {
         let short = explanation.chain.len() <= 12
             && explanation.chain.iter().all(|l| l.sentence.chars().count() <= 300 && !l.sentence.is_empty());
         let view = daemon.queue.request(id, self.clock(), &daemon.policy);
-        let agrees = view.is_some_and(|v| v.row == explanation.row);
+        // A long note is cut in an explanation.
+        let agrees = view.is_some_and(|v| {
+            let note = explanation.row.note.clone();
+            v.row.note.starts_with(note.trim_end_matches('…'))
+                && RequestRow { note, ..v.row } == explanation.row
+        });
         let holds = starts && short && links == named.len() && bytes <= 16 * 1_024 && agrees;
         Violation::unless(holds, "an explanation keeps its own rules", || format!("{explanation:#?}"))?;
         Ok(explanation)
@@ -110,6 +116,15 @@ impl World {
                 *told.entry("withdraw").or_default() += 1;
                 if foretold.lands_next {
                     *told.entry("lands next").or_default() += 1;
+                    return world.lands_next(id, told);
+                }
+            }
+            Change::Promote => {
+                let (who, why) = ("operator".to_owned(), "urgent".to_owned());
+                world.input(Input::Promote { requests: vec![id], who, why })?;
+                world.stands(id, foretold, false)?;
+                *told.entry("promote").or_default() += 1;
+                if foretold.lands_next {
                     return world.lands_next(id, told);
                 }
             }

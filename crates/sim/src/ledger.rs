@@ -85,6 +85,10 @@ pub(crate) struct Ledger {
     pub(crate) reloads: u32,
     /// Targets whose tip, or something on it, was red for a while.
     pub(crate) was_red: BTreeSet<BranchName>,
+    /// Those that an operator moved to the front; smaller stands further in front.
+    pub(crate) turns: BTreeMap<RequestId, (u64, u32)>,
+    /// Those that gave up a place for one of them.
+    pub(crate) displaced: BTreeSet<RequestId>,
     /// How often each target moved other than by a landing of ours.
     pub(crate) moves: BTreeMap<BranchName, u32>,
 }
@@ -153,7 +157,9 @@ impl Ledger {
                     | Fact::Amended { .. }
             )
         };
-        let only_adds = adds && !step.entry.facts.iter().any(ends);
+        let comes_in_front =
+            |f: &Fact| matches!(f, Fact::Stacked { request, .. } if self.turns.contains_key(request));
+        let only_adds = adds && !step.entry.facts.iter().any(|f| ends(f) || comes_in_front(f));
         let mut orphans = Vec::new();
         if step.entry.facts.iter().any(ends) {
             self.last_end = truth.now.0;
@@ -242,6 +248,17 @@ impl Ledger {
             Fact::Amended { request, depends_on, .. } => {
                 self.live(*request)?.announcement.depends_on.clone_from(depends_on);
                 self.amended.insert(*request);
+                Ok(())
+            }
+            Fact::Promoted { request, turn, place, needed_by, .. } => {
+                self.is_movable(*request, *needed_by)?;
+                self.turns.insert(*request, (u64::MAX - turn, *place));
+                Ok(())
+            }
+            Fact::Displaced { request, by } => {
+                self.gives_way(truth, *request, *by)?;
+                self.stacked.retain(|r| r != request);
+                self.displaced.insert(*request);
                 Ok(())
             }
             Fact::Stacked { request, unit } => {
@@ -338,6 +355,7 @@ impl Ledger {
                 };
                 self.is_asked_rightly(truth, fact, &asked)?;
                 self.is_kept_apart(truth, &asked)?;
+                self.is_in_turn(&asked)?;
                 (run, asked)
             }
             Fact::BaseTesting { target, run, commit, tree, gate, .. } => {

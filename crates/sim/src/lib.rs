@@ -17,6 +17,7 @@ mod ledger;
 mod life;
 mod outside;
 mod populate;
+mod promoted;
 mod push;
 mod remote;
 mod rest;

@@ -177,6 +177,7 @@ impl World {
         match act {
             Act::Garbage => "somebody sends garbage".to_owned(),
             Act::Pause => "an operator pauses a target".to_owned(),
+            Act::Promote => "an operator moves some to the front".to_owned(),
             Act::Create(i)
             | Act::Announce(i)
             | Act::AnnounceOldHead(i)

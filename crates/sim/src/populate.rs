@@ -73,8 +73,20 @@ impl World {
             let at = self.rng.range(0, QUIET_AT);
             self.after(at, Happening::Fork);
         }
+        self.some_promotions();
         self.after(QUIET_AT, Happening::Quiet);
         self.after(0, Happening::Start);
+    }
+
+    /// Drawn aside: where no operator moves anybody, histories are what they were.
+    fn some_promotions(&mut self) {
+        let mut rng = self.rng.clone();
+        if rng.chance(20) {
+            for _ in 0..rng.range(1, 6) {
+                let at = rng.range(0, QUIET_AT / 2);
+                self.after(at, Happening::Act(Act::Promote));
+            }
+        }
     }
 
     fn some_work(&mut self, i: usize, n: usize) -> Work {

@@ -85,6 +85,8 @@ pub enum Verb {
     Delete(String),
     /// `withdraw A B`.
     Withdraw(Vec<String>),
+    /// `promote B C`: an operator moves them to the front, in this order.
+    Promote(Vec<String>),
     /// `hotfix H edits FILE:LINE merges A mends B`: somebody pushes a commit to main by hand.
     Hotfix {
         /// The commit's name.
@@ -252,6 +254,7 @@ fn verb(code: &str) -> Result<Verb, String> {
         ("review", [name, "at", n, verdict, "by", by]) => Ok(review(name, Some(number(n)?), verdict, by)),
         ("delete", [a]) => Ok(Verb::Delete((*a).to_owned())),
         ("withdraw", [_, ..]) => Ok(Verb::Withdraw(names())),
+        ("promote", [_, ..]) => Ok(Verb::Promote(names())),
         ("hotfix", [name, options @ ..]) => hotfix(name, options),
         ("cut", ["next", "push", at, "arrival"]) => Ok(Verb::Break { kills: false, arrived: arrived(at)? }),
         ("kill", ["in", "next", "push", at, "arrival"]) => {

@@ -143,6 +143,7 @@ impl Teller {
             | Verb::Push { .. }
             | Verb::Delete(_)
             | Verb::Withdraw(_)
+            | Verb::Promote(_)
             | Verb::Rules(_)
             | Verb::Review { .. }
             | Verb::Hotfix { .. } => self.agents_act(&line.verb),
@@ -174,6 +175,13 @@ impl Teller {
                 let info = json!({"agent": agent, "branch": format!("work/{name}")});
                 self.publish(&agent, json!({"type": "withdraw", "merge_info": info}).to_string())
             }),
+            Verb::Promote(names) => {
+                self.needs_life()?;
+                let found = names.iter().filter_map(|name| self.queue.find(&format!("work/{name}")));
+                let (requests, who, why) = (found.collect(), "operator".to_owned(), "urgent".to_owned());
+                self.input(Input::Promote { requests, who, why });
+                self.pump()
+            }
             Verb::Rules(text) => {
                 let tip = self.tip()?;
                 let mut files = (*self.git.files(tip)).clone();

@@ -117,6 +117,7 @@ pub(crate) fn must_be_told(fact: &Fact, index: usize, step: &Step) -> Result<(),
         | Fact::TargetRed { .. }
         | Fact::TargetGreen { .. }
         | Fact::PressureSet { .. }
+        | Fact::Promoted { .. }
         | Fact::Pinned { .. }
         | Fact::Testing { .. }
         | Fact::Refused { .. }

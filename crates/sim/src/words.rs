@@ -46,9 +46,7 @@ fn plain(text: &str) -> String {
     for word in text.split(' ') {
         let mut plain = String::new();
         let is_id = |part: &str| {
-            part.len() >= 10
-                && part.chars().all(|c| c.is_ascii_hexdigit())
-                && part.contains(|c: char| c.is_ascii_digit())
+            part.len() >= 10 && part.chars().all(|c| c.is_ascii_hexdigit() && !c.is_ascii_uppercase())
         };
         for part in word.split_inclusive(|c: char| !c.is_ascii_alphanumeric()) {
             let (body, end) =

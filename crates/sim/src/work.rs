@@ -42,6 +42,7 @@ pub(crate) enum Act {
     /// Announced again, with other dependencies.
     Amend(usize),
     Pause,
+    Promote,
 }
 
 impl World {
@@ -92,6 +93,7 @@ impl World {
                 self.announce(i, None);
             }
             Act::Pause => return self.pause(),
+            Act::Promote => return self.promote(),
         }
         Ok(())
     }

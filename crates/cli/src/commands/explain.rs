@@ -61,10 +61,11 @@ fn headline(explanation: &Explanation) -> Line {
     let row = &explanation.row;
     let (symbol, colour) = style::of_state(&row.state);
     let position = row.position.map(|p| format!(" · at {p}")).unwrap_or_default();
+    let promoted = row.promoted.as_ref().map(|by| format!(" · promoted by {}", by.who)).unwrap_or_default();
     Line::styled(colour, format!("{symbol} "))
         .add(style::BOLD, row.request.to_string())
         .add(colour, format!(" {}", row.state))
-        .text(format!("{position} · {} to {}", row.branch, explanation.target))
+        .text(format!("{position} · {} to {}{promoted}", row.branch, explanation.target))
         .add(style::DIM, format!(" · {}", words::duration(row.waited_ms)))
 }
 

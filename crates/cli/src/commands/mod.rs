@@ -6,6 +6,7 @@ pub(crate) mod freeze;
 pub(crate) mod healthcheck;
 pub(crate) mod logs;
 pub(crate) mod pause;
+pub(crate) mod promote;
 pub(crate) mod queue;
 pub(crate) mod rehearse;
 pub(crate) mod serve;
@@ -46,6 +47,7 @@ pub(crate) async fn run(command: Command, out: Out) -> Result<Exit, CliError> {
         Command::Freeze(args) => interruptible(Box::pin(freeze::run(args, true, out))).await,
         Command::Pause(args) => interruptible(Box::pin(pause::pause(args, out))).await,
         Command::Resume(args) => interruptible(Box::pin(pause::resume(args, out))).await,
+        Command::Promote(args) => interruptible(Box::pin(promote::run(args, out))).await,
         Command::Unfreeze(args) => interruptible(Box::pin(freeze::run(args, false, out))).await,
         Command::Logs(args) => interruptible(Box::pin(logs::run(args, out))).await,
         Command::Healthcheck(args) => interruptible(Box::pin(healthcheck::run(args, out))).await,

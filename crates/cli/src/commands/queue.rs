@@ -125,7 +125,7 @@ fn rows<'a>(rows: impl Iterator<Item = &'a RequestRow>, width: usize) -> Vec<Lin
             Line::plain(row.agent.as_str()),
             Line::plain(row.branch.as_str()),
             Line::styled(style::DIM, words::duration(row.waited_ms)),
-            Line::styled(style::DIM, &row.note),
+            Line::styled(style::DIM, words::note(row)),
         ]);
     }
     table.lines(width)

@@ -18,7 +18,7 @@ const TRIED: usize = 6;
 const TOLD: usize = 5;
 /// With more pending requests than this, copies are expensive, and fewer are made.
 const MANY: usize = 2_000;
-const TRIED_OF_MANY: usize = 2;
+const TRIED_OF_MANY: usize = 1;
 
 /// Where a request stands on some copy of the queue.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -60,6 +60,7 @@ impl Queue {
             let others = self.candidates(id, reading, chain).into_iter();
             found.extend(others.filter_map(|other| self.without(id, other, before, reading)));
             found.extend(self.with_priority(id, live, before, reading));
+            found.extend(self.moved_to_the_front(id, before, reading));
         }
         found.extend(chain.first().and_then(|link| self.rebased(id, live, link, before, reading)));
         found.sort_by_key(|(after, told)| {
@@ -154,6 +155,21 @@ impl Queue {
         let when = format!("if {} is withdrawn", self.called(other));
         let command = format!("yardmaster withdraw {other} --by NAME");
         Some((after, told(id, Change::Withdraw { withdrawn: other }, before, after, &when, &command)))
+    }
+
+    /// Moved to the front by an operator, with what it depends on.
+    fn moved_to_the_front(
+        &self,
+        id: RequestId,
+        before: Outlook,
+        reading: &Reading,
+    ) -> Option<(Outlook, Counterfactual)> {
+        let mut copy = self.clone();
+        let (who, why) = ("a question".to_owned(), String::new());
+        copy.step(reading.now, reading.policy, Input::Promote { requests: vec![id], who, why });
+        let after = copy.outlook(id, reading.policy).filter(|after| after.is_better_than(before))?;
+        let command = format!("yardmaster promote {id} --by NAME");
+        Some((after, told(id, Change::Promote, before, after, "if an operator promotes it", &command)))
     }
 
     /// Taken back and announced again as the most urgent class: it loses its age.

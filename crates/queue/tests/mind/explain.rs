@@ -93,7 +93,8 @@ fn a_conflict_with_one_ahead_lands_next_if_that_one_is_withdrawn_or_comes_behind
         (Some("r1"), ["a".to_owned()].as_slice())
     );
     assert!(told.sentence.contains("; behind that: r1 (work/1 by roy) is being tested"), "{}", told.sentence);
-    let [withdrawn, rebased] = &told.counterfactuals[..] else { panic!("{told:#?}") };
+    let [promoted, withdrawn, rebased] = &told.counterfactuals[..] else { panic!("{told:#?}") };
+    assert_eq!(promoted.sentence, "r2 lands next, if an operator promotes it");
     assert_eq!(withdrawn.change, Change::Withdraw { withdrawn: RequestId(1) });
     assert!(withdrawn.lands_next && withdrawn.position == 1);
     assert_eq!(withdrawn.sentence, "r2 lands next, if r1 (work/1 by roy) is withdrawn");
@@ -147,7 +148,7 @@ fn who_waits_for_a_place_is_told_so_and_priority_brings_it_forward_where_it_does
     assert!(told.chain[0].sentence.contains("at 4: `main` tests 1 at a time"), "{told:?}");
     let changes: Vec<(Change, u32)> = told.counterfactuals.iter().map(|c| (c.change, c.position)).collect();
     let withdrawn = Change::Withdraw { withdrawn: RequestId(1) };
-    assert_eq!(changes, [(Change::Priority { priority: 1 }, 2), (withdrawn, 3)]);
+    assert_eq!(changes, [(Change::Promote, 1), (Change::Priority { priority: 1 }, 2), (withdrawn, 3)]);
 }
 
 #[test]

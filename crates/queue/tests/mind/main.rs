@@ -11,6 +11,7 @@ mod held;
 mod independent;
 mod intents;
 mod parallel;
+mod promote;
 mod review;
 mod rules;
 mod scope;
