@@ -1,4 +1,4 @@
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::sync::atomic::Ordering;
 
 use git2::{Oid, Repository};
@@ -10,7 +10,7 @@ use crate::guard::Made;
 use crate::inverse::steps;
 use crate::merge::{Merge, merge};
 use crate::mergetree::merge_trees;
-use crate::objects::{commit_id, find_commit, oid, tree_id};
+use crate::objects::{commit_id, find_commit, merge_bases, oid, tree_id};
 use crate::{CrossCheck, GitError, Mirror, changelog};
 
 /// A merge that was worked out in memory and that git has not confirmed yet.
@@ -19,7 +19,24 @@ struct Claim {
     head: Oid,
     /// Before the changelog's line was put in.
     tree: Oid,
+    known_as: Known,
 }
+
+/// All that a clean merge, and what the guard says of it, depends on: the same values give the same tree. The
+/// commits above a batch that has landed are made anew, and most of them are merges that were made before.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(crate) struct Known {
+    ours: Oid,
+    head: Oid,
+    forks: Vec<Oid>,
+    author: String,
+}
+
+/// Clean merges that git has confirmed, or made.
+pub(crate) type Merged = std::sync::Mutex<HashMap<Known, Oid>>;
+
+/// Beyond so many all are forgotten.
+const MERGES_KEPT: usize = 8_192;
 
 type Pair = (Oid, Oid);
 
@@ -41,6 +58,9 @@ impl Mirror {
                     claims.into_iter().filter(|c| !confirmed.contains(&(c.base, c.head))).collect();
                 let wrong = self.disputed(&open)?;
                 confirmed.extend(open.iter().map(|c| (c.base, c.head)));
+                for claim in open.into_iter().filter(|c| !wrong.contains(&(c.base, c.head))) {
+                    self.remember(claim.known_as, claim.tree);
+                }
                 if wrong.is_empty() {
                     sync_stack(repo, &stack)?;
                     return Ok(stack);
@@ -84,7 +104,19 @@ impl Mirror {
         claims: &mut Vec<Claim>,
     ) -> Result<Assembly, GitError> {
         let (base, head) = (find_commit(repo, top)?, find_commit(repo, spec.head)?);
-        let (merged, by, forks) = match merge(repo, &self.git, base.id(), head.id())? {
+        let forks = merge_bases(repo, base.id(), head.id())?;
+        let known_as = Known {
+            ours: base.tree_id(),
+            head: head.id(),
+            forks: forks.clone(),
+            author: spec.author.clone(),
+        };
+        let remembered = self.merged.lock().ok().and_then(|known| known.get(&known_as).copied());
+        let remembered = remembered.filter(|tree| repo.find_tree(*tree).is_ok());
+        if let Some(merged) = remembered {
+            return made_of(repo, spec, (&base, &head), merged, MergedBy::Memory);
+        }
+        let (merged, by, forks) = match merge(repo, &self.git, base.id(), head.id(), forks)? {
             Merge::Contained => {
                 let tree = tree_id(base.tree_id());
                 return Ok(Assembly::Clean { commit: top, tree, by: MergedBy::Memory });
@@ -104,23 +136,23 @@ impl Mirror {
         match by {
             MergedBy::Memory => {
                 self.counters.in_memory.fetch_add(1, Ordering::Relaxed);
-                claims.push(Claim { base: base.id(), head: head.id(), tree: merged });
+                claims.push(Claim { base: base.id(), head: head.id(), tree: merged, known_as });
             }
             MergedBy::Git => {
+                self.remember(known_as, merged);
                 self.counters.escalated.fetch_add(1, Ordering::Relaxed);
             }
         }
-        let tree =
-            match spec.changelog.as_ref().map(|edit| changelog::edit(repo, merged, edit)).transpose()? {
-                None => merged,
-                Some(Ok(edited)) => edited,
-                Some(Err(detail)) => {
-                    let paths = spec.changelog.iter().map(|edit| edit.path.clone()).collect();
-                    return Ok(Assembly::Conflict { paths, detail, hunk: None });
-                }
-            };
-        let commit = write_commit(repo, spec, &base, &head, tree)?;
-        Ok(Assembly::Clean { commit: commit_id(commit), tree: tree_id(tree), by })
+        made_of(repo, spec, (&base, &head), merged, by)
+    }
+
+    fn remember(&self, merge: Known, tree: Oid) {
+        if let Ok(mut known) = self.merged.lock() {
+            if known.len() >= MERGES_KEPT {
+                known.clear();
+            }
+            known.insert(merge, tree);
+        }
     }
 
     /// The claims that git does not bear out.
@@ -155,6 +187,26 @@ impl Mirror {
             }
         }
     }
+}
+
+/// The candidate of a clean merge, with its line of the changelog.
+fn made_of(
+    repo: &Repository,
+    spec: &CandidateSpec,
+    (base, head): (&git2::Commit<'_>, &git2::Commit<'_>),
+    merged: Oid,
+    by: MergedBy,
+) -> Result<Assembly, GitError> {
+    let tree = match spec.changelog.as_ref().map(|edit| changelog::edit(repo, merged, edit)).transpose()? {
+        None => merged,
+        Some(Ok(edited)) => edited,
+        Some(Err(detail)) => {
+            let paths = spec.changelog.iter().map(|edit| edit.path.clone()).collect();
+            return Ok(Assembly::Conflict { paths, detail, hunk: None });
+        }
+    };
+    let commit = write_commit(repo, spec, base, head, tree)?;
+    Ok(Assembly::Clean { commit: commit_id(commit), tree: tree_id(tree), by })
 }
 
 fn disagreement() -> Assembly {

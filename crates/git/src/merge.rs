@@ -5,7 +5,6 @@ use crate::GitError;
 use crate::git::Git;
 use crate::markers::marked_hunks;
 use crate::mergetree::{MergeTree, merge_tree};
-use crate::objects::merge_bases;
 use crate::walk::{BY_ATTRIBUTES, Stop, merge_trees};
 
 /// How one head merges into one base.
@@ -27,9 +26,14 @@ pub(crate) enum Merge {
     },
 }
 
-/// Merges in memory where that is exact, else asks git.
-pub(crate) fn merge(repo: &Repository, git: &Git, ours: Oid, theirs: Oid) -> Result<Merge, GitError> {
-    let bases = merge_bases(repo, ours, theirs)?;
+/// Merges in memory where that is exact, else asks git; `bases` are where the two left each other.
+pub(crate) fn merge(
+    repo: &Repository,
+    git: &Git,
+    ours: Oid,
+    theirs: Oid,
+    bases: Vec<Oid>,
+) -> Result<Merge, GitError> {
     let base = match bases[..] {
         [] => {
             let detail = "the two histories have no commit in common".to_owned();

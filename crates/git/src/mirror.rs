@@ -7,6 +7,7 @@ use git2::Repository;
 use rustix::fs::{FlockOperation, flock};
 
 use crate::GitError;
+use crate::assemble::Merged;
 use crate::durable::{remove_torn, replace_file};
 use crate::environment::Environment;
 use crate::git::Git;
@@ -26,6 +27,7 @@ pub struct Mirror {
     pub(crate) options: GitOptions,
     pub(crate) counters: Counters,
     pub(crate) landings: Landings,
+    pub(crate) merged: Merged,
     /// Two fetches at once would fight for the lock of one ref.
     pub(crate) fetching: Mutex<()>,
     idle: Mutex<Vec<Idle>>,
@@ -104,6 +106,7 @@ impl Mirror {
             options,
             counters: Counters::default(),
             landings: Landings::default(),
+            merged: Merged::default(),
             fetching: Mutex::new(()),
             idle: Mutex::new(vec![Idle(repo)]),
             _alone: alone,
