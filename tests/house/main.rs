@@ -12,6 +12,7 @@ mod cluster;
 mod crash;
 mod custody;
 mod cut_off;
+mod definitions;
 mod depend;
 mod explain;
 mod flood;

@@ -178,11 +178,13 @@ impl Life {
                     requests,
                     conflicts: Vec::new(),
                     with_tip: Vec::new(),
-                    definitions: Vec::new(),
                 }),
                 Order::RollUp { target, rollup } => {
                     let commit = self.commit();
                     self.step(Input::RolledUp { target, base: rollup.base, top: rollup.top, commit });
+                }
+                Order::ReadDefinitions { target, requests, .. } => {
+                    self.step(Input::DefinitionsRead { target, requests, meetings: Vec::new() });
                 }
                 Order::Test(job) => {
                     let (runner, started) = ("bench/1".to_owned(), Millis(self.now));

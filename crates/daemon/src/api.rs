@@ -1,14 +1,13 @@
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::{Duration, Instant};
 
-use yardmaster_git::{FileContents, GitError, Mirror};
+use yardmaster_git::{Contents, FileContents, GitError, Mirror};
 use yardmaster_protocol::{CommitId, DefinitionMeeting, MeetingKind, RequestId};
 use yardmaster_symbols::{ApiChange, Clash, FileChange, Kind, Language, ReadError, Reader, Side, meet};
 
-/// For reading source code during one comparison; whoever does not get a turn gets one at the next.
-const BUDGET: Duration = Duration::from_secs(1);
-/// For one request of it: a large one shall not take the turn of all others.
+/// For one request: a large one shall not take the turn of all others.
 const BUDGET_OF_ONE: Duration = Duration::from_millis(300);
+const SHORTEST: Duration = Duration::from_millis(10);
 /// Definitions and uses that are kept of all requests together, about 100 bytes each.
 const MOST_KEPT: usize = 300_000;
 /// Meetings that are told of one pair.
@@ -18,68 +17,134 @@ const TOLD: usize = 300;
 /// Longer names and paths are not told, in bytes.
 const MAX_TEXT: usize = 300;
 
+/// Heads that could not be read and are remembered.
+const UNREADABLE_KEPT: usize = 1_000;
+
 /// What pending requests of one target do to definitions, as far as it was worked out.
 #[derive(Debug, Default)]
-pub(crate) struct Apis(BTreeMap<RequestId, (CommitId, ApiChange)>);
+pub(crate) struct Apis {
+    known: BTreeMap<RequestId, (CommitId, ApiChange)>,
+    /// What nobody tries again, the oldest first.
+    unreadable: VecDeque<CommitId>,
+}
+
+/// What is to be worked out.
+pub(crate) struct Wanted<'a> {
+    pub(crate) requests: &'a [RequestId],
+    /// All that they are held against, themselves among them.
+    pub(crate) heads: &'a [(RequestId, CommitId)],
+    /// One is read and one is compared even if that takes longer, as does a child that is killed.
+    pub(crate) budget: Duration,
+}
+
+/// What was worked out.
+#[derive(Debug, Default)]
+pub(crate) struct Round {
+    /// Those that were held against all others, as far as they can be read.
+    pub(crate) requests: Vec<RequestId>,
+    /// Where they meet others.
+    pub(crate) meetings: Vec<DefinitionMeeting>,
+}
 
 impl Apis {
-    /// Has those of `heads` read that are new, within its budget, and says where they meet others.
-    pub(crate) fn meetings(
+    /// Has those read that were not, others before the wanted ones, and says where the wanted ones meet others, as
+    /// far as the time goes. Who is not answered is to be asked for again.
+    pub(crate) fn round(
         &mut self,
-        heads: &[(RequestId, CommitId)],
-        mut read: impl FnMut(CommitId, Duration) -> Result<Read, GitError>,
-    ) -> Result<Vec<DefinitionMeeting>, GitError> {
-        let wanted: BTreeMap<RequestId, CommitId> = heads.iter().copied().collect();
-        self.0.retain(|request, (head, _)| wanted.get(request) == Some(head));
-        let until = Instant::now() + BUDGET;
-        let mut fresh = BTreeSet::new();
-        for (request, head) in wanted {
+        wanted: &Wanted<'_>,
+        mut read: impl FnMut(CommitId, Duration) -> Read,
+    ) -> Round {
+        let until = Instant::now() + wanted.budget;
+        let heads: BTreeMap<RequestId, CommitId> = wanted.heads.iter().copied().collect();
+        self.known.retain(|request, (head, _)| heads.get(request) == Some(head));
+        let asked: BTreeSet<RequestId> = wanted.requests.iter().copied().collect();
+        let (new, others): (Vec<_>, Vec<_>) = heads
+            .iter()
+            .map(|(id, head)| (*id, *head))
+            .filter(|(id, _)| !self.known.contains_key(id))
+            .partition(|(id, _)| asked.contains(id));
+        let others_missing = others.len();
+        let mut reads = 0;
+        for (request, head) in others.into_iter().chain(new) {
             let left = until.saturating_duration_since(Instant::now());
-            if left.is_zero() || self.kept() > MOST_KEPT {
+            if left.is_zero() && reads > 0 {
                 break;
             }
-            if self.0.contains_key(&request) {
-                continue;
+            match self.read(head, left.clamp(SHORTEST, BUDGET_OF_ONE), &mut read) {
+                Some(api) => drop(self.known.insert(request, (head, api))),
+                // Nobody can read, so nobody shall wait for it.
+                None => return Round { requests: wanted.requests.to_vec(), meetings: Vec::new() },
             }
-            match read(head, left.min(BUDGET_OF_ONE))? {
-                Read::All(api) => drop(self.0.insert(request, (head, api))),
-                // It is not tried again; the turn of the others comes with the next comparison.
-                Read::Nothing => drop(self.0.insert(request, (head, ApiChange::default()))),
-                Read::NoReader => break,
-            }
-            fresh.insert(request);
+            reads += 1;
         }
-        Ok(self.among(&fresh))
+        if reads < others_missing {
+            return Round::default();
+        }
+        self.meetings(&asked, until)
+    }
+
+    /// None when there is nobody to read it.
+    fn read(
+        &mut self,
+        head: CommitId,
+        limit: Duration,
+        read: &mut impl FnMut(CommitId, Duration) -> Read,
+    ) -> Option<ApiChange> {
+        if self.unreadable.contains(&head) || self.kept() > MOST_KEPT {
+            return Some(ApiChange::default());
+        }
+        match read(head, limit) {
+            Read::All(api) => Some(api),
+            Read::Nothing => Some(ApiChange::default()),
+            Read::NoReader => None,
+            Read::Unreadable => {
+                self.unreadable.push_back(head);
+                if self.unreadable.len() > UNREADABLE_KEPT {
+                    self.unreadable.pop_front();
+                }
+                Some(ApiChange::default())
+            }
+        }
     }
 
     fn kept(&self) -> usize {
         let names = |api: &ApiChange| api.files.iter().map(|f| f.names.len() / 8).sum::<usize>();
-        self.0.values().map(|(_, api)| api.altered.len() + api.used.len() + names(api)).sum()
+        self.known.values().map(|(_, api)| api.altered.len() + api.used.len() + names(api)).sum()
     }
 
-    /// Each pair once, with one of `fresh` in it.
-    fn among(&self, fresh: &BTreeSet<RequestId>) -> Vec<DefinitionMeeting> {
-        let mut told = Vec::new();
-        for one in fresh {
-            let Some((_, first)) = self.0.get(one) else { continue };
-            for (other, (_, second)) in self.0.iter().filter(|(id, _)| !fresh.contains(id) || *id > one) {
-                let clashes = meet(first, second).into_iter().map(|clash| meeting(*one, *other, clash));
-                told.extend(clashes.filter(is_short).take(TOLD_OF_PAIR));
-                if told.len() >= TOLD {
-                    told.truncate(TOLD);
-                    return told;
-                }
+    /// Each pair once. A request is told with all its meetings, as many as are kept, or not at all.
+    fn meetings(&self, asked: &BTreeSet<RequestId>, until: Instant) -> Round {
+        let mut round = Round::default();
+        for one in asked {
+            let Some((_, first)) = self.known.get(one) else { continue };
+            let is_first = round.requests.is_empty();
+            if Instant::now() >= until && !is_first {
+                break;
             }
+            let mut met = Vec::new();
+            let told: BTreeSet<RequestId> = round.requests.iter().copied().collect();
+            for (other, (_, second)) in self.known.iter().filter(|(id, _)| *id != one && !told.contains(id)) {
+                let clashes = meet(first, second).into_iter().map(|clash| meeting(*one, *other, clash));
+                met.extend(clashes.filter(is_short).take(TOLD_OF_PAIR));
+            }
+            met.truncate(TOLD);
+            if !is_first && round.meetings.len() + met.len() > TOLD {
+                break;
+            }
+            round.meetings.extend(met);
+            round.requests.push(*one);
         }
-        told
+        round
     }
 }
 
 /// What came of reading one change.
 pub(crate) enum Read {
     All(ApiChange),
-    /// It cannot be read: a parser broke on it, or did not come back.
+    /// There is nothing to read.
     Nothing,
+    /// A parser broke on it, or did not come back.
+    Unreadable,
     /// There is nobody to read it.
     NoReader,
 }
@@ -91,14 +156,19 @@ pub(crate) fn read(
     tip: CommitId,
     head: CommitId,
     limit: Duration,
-) -> Result<Read, GitError> {
-    let Some(base) = mirror.fork_point(tip, head)? else { return Ok(Read::Nothing) };
-    let contents = mirror.changed_files(base, head, |path| Language::of(path).is_some())?;
+) -> Read {
+    let contents = match contents(mirror, tip, head) {
+        Ok(contents) => contents,
+        Err(why) => {
+            tracing::warn!(%why, head = %head, "definitions that a branch alters are left out");
+            return Read::Unreadable;
+        }
+    };
     let files: Vec<FileChange<'_>> = contents.files.iter().map(as_change).collect();
     if files.is_empty() {
-        return Ok(Read::Nothing);
+        return Read::Nothing;
     }
-    Ok(match reader.change(&files, limit) {
+    match reader.change(&files, limit) {
         Ok(api) => Read::All(api),
         Err(why @ ReadError::NotStarted(_)) => {
             tracing::warn!(%why, "definitions that waiting branches alter are not compared");
@@ -106,9 +176,14 @@ pub(crate) fn read(
         }
         Err(why) => {
             tracing::warn!(%why, head = %head, "definitions that a branch alters are left out");
-            Read::Nothing
+            Read::Unreadable
         }
-    })
+    }
+}
+
+fn contents(mirror: &Mirror, tip: CommitId, head: CommitId) -> Result<Contents, GitError> {
+    let Some(base) = mirror.fork_point(tip, head)? else { return Ok(Contents::default()) };
+    mirror.changed_files(base, head, |path| Language::of(path).is_some())
 }
 
 fn as_change(file: &FileContents) -> FileChange<'_> {
@@ -150,46 +225,88 @@ mod tests {
         format!("{n:040x}").parse().expect("a commit")
     }
 
-    fn source(head_of: CommitId, reads: &mut Vec<CommitId>) -> Read {
-        reads.push(head_of);
+    fn source(of: CommitId) -> Read {
         let file = |path, old: &'static str, new: &'static str| {
             let (old, new) = (Some(old.as_bytes()), Some(new.as_bytes()));
             Read::All(change([FileChange { path, old, new }]))
         };
-        match head_of {
+        match of {
             h if h == head(RENAMES) => file("a.rs", "pub fn open() {}", "pub fn start() {}"),
             h if h == head(USES) => file("b.rs", "fn f() {}", "fn f() { open() }"),
-            h if h == head(POISON) => Read::Nothing,
+            h if h == head(POISON) => Read::Unreadable,
             _ => file("c.rs", "", "fn g() {}"),
         }
     }
 
-    fn told(apis: &mut Apis, heads: &[(u64, u8)], reads: &mut Vec<CommitId>) -> Vec<String> {
-        let heads: Vec<_> = heads.iter().map(|(id, n)| (RequestId(*id), head(*n))).collect();
-        let met = apis.meetings(&heads, |head, _| Ok(source(head, reads))).expect("meetings");
-        met.iter().map(ToString::to_string).collect()
+    struct Asked {
+        apis: Apis,
+        reads: Vec<CommitId>,
+        budget: Duration,
+    }
+
+    fn asked() -> Asked {
+        Asked { apis: Apis::default(), reads: Vec::new(), budget: Duration::from_secs(60) }
+    }
+
+    impl Asked {
+        fn round(&mut self, requests: &[u64], heads: &[(u64, u8)]) -> (Vec<u64>, Vec<String>) {
+            let heads: Vec<_> = heads.iter().map(|(id, n)| (RequestId(*id), head(*n))).collect();
+            let requests: Vec<_> = requests.iter().copied().map(RequestId).collect();
+            let wanted = Wanted { requests: &requests, heads: &heads, budget: self.budget };
+            let reads = &mut self.reads;
+            let round = self.apis.round(&wanted, |head, _| {
+                reads.push(head);
+                source(head)
+            });
+            let told = round.meetings.iter().map(ToString::to_string).collect();
+            (round.requests.iter().map(|id| id.0).collect(), told)
+        }
     }
 
     #[test]
     fn a_rename_and_a_new_use_are_told_once() {
-        let (mut apis, mut reads) = (Apis::default(), Vec::new());
+        let mut asked = asked();
         let all = [(1, USES), (2, OTHER), (3, RENAMES)];
-        let sentence = "r3 removes `open` from a.rs, and r1 newly uses it in b.rs";
-        assert_eq!(told(&mut apis, &all, &mut reads), [sentence]);
-        assert_eq!(told(&mut apis, &all, &mut reads), [""; 0]);
-        assert_eq!(reads.len(), 3, "each is read once");
+        let sentence = "r3 removes `open` from a.rs, and r1 newly uses it in b.rs".to_owned();
+        assert_eq!(asked.round(&[1, 2, 3], &all), (vec![1, 2, 3], vec![sentence]));
+        assert_eq!(asked.round(&[2], &all), (vec![2], vec![]));
+        assert_eq!(asked.reads.len(), 3, "each is read once");
 
         // Who comes again with another head is read again; who has gone is not met.
-        assert_eq!(told(&mut apis, &all[..2], &mut reads), [""; 0]);
-        assert_eq!(told(&mut apis, &[(1, USES), (4, RENAMES)], &mut reads).len(), 1);
+        assert_eq!(asked.round(&[1], &all[..2]), (vec![1], vec![]));
+        assert_eq!(asked.round(&[4], &[(1, USES), (4, RENAMES)]).1.len(), 1);
+        assert_eq!(asked.reads.len(), 4);
+    }
+
+    #[test]
+    fn who_does_not_get_a_turn_is_not_answered_and_gets_one_later() {
+        let mut asked = Asked { budget: Duration::ZERO, ..asked() };
+        let all = [(1, USES), (2, OTHER), (3, RENAMES)];
+        let mut rounds: Vec<(Vec<u64>, usize)> = Vec::new();
+        for _ in 0..3 {
+            let (answered, told) = asked.round(&[3], &all);
+            rounds.push((answered, told.len()));
+        }
+        assert_eq!(rounds, [(vec![], 0), (vec![], 0), (vec![3], 1)], "others first, each once");
     }
 
     #[test]
     fn what_cannot_be_read_is_not_tried_again_and_keeps_nobody_from_being_read() {
-        let (mut apis, mut reads) = (Apis::default(), Vec::new());
+        let mut asked = asked();
         let all = [(1, POISON), (2, USES), (3, RENAMES)];
-        assert_eq!(told(&mut apis, &all, &mut reads).len(), 1);
-        assert_eq!(told(&mut apis, &all, &mut reads), [""; 0]);
-        assert_eq!(reads.len(), 3);
+        assert_eq!(asked.round(&[1, 2, 3], &all).0, [1, 2, 3]);
+        assert_eq!(asked.reads.len(), 3);
+        // The same head under another request.
+        assert_eq!(asked.round(&[4], &[(4, POISON), (2, USES)]).0, [4]);
+        assert_eq!(asked.reads.len(), 3);
+    }
+
+    #[test]
+    fn where_nobody_can_read_nobody_waits() {
+        let mut apis = Apis::default();
+        let heads = [(RequestId(1), head(1)), (RequestId(2), head(2))];
+        let wanted = Wanted { requests: &[RequestId(2)], heads: &heads, budget: Duration::from_secs(60) };
+        assert_eq!(apis.round(&wanted, |_, _| Read::NoReader).requests, [RequestId(2)]);
+        assert!(apis.known.is_empty(), "it is read once somebody can");
     }
 }

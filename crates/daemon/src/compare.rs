@@ -2,11 +2,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use yardmaster_git::{Considered, GitError, Matrix, Mirror, Verdict};
-use yardmaster_protocol::{BranchName, CommitId, DefinitionMeeting, PairConflict, RequestId, TipConflict};
+use yardmaster_protocol::{BranchName, CommitId, PairConflict, RequestId, TipConflict};
 
-use crate::api::{self, Apis};
 use crate::caught::caught;
-use crate::read_definitions::{SharedReader, shared_reader};
 
 /// Pairs that are told at once at the most: a fact has to fit into a record.
 const PAIRS_TOLD: usize = 1_000;
@@ -19,11 +17,7 @@ const PATHS_TOLD: usize = 5;
 
 /// How what is pending merges, by target; one comparison at a time for each.
 #[derive(Default)]
-pub(crate) struct Matrices {
-    known: Mutex<BTreeMap<BranchName, Shared>>,
-    /// Definitions are compared, too.
-    reader: Option<SharedReader>,
-}
+pub(crate) struct Matrices(Mutex<BTreeMap<BranchName, Shared>>);
 
 type Shared = Arc<Known>;
 
@@ -32,8 +26,6 @@ type Shared = Arc<Known>;
 pub(crate) struct Known {
     /// None: nothing was compared yet, or it went wrong, and it is made anew.
     matrix: Mutex<Option<Matrix>>,
-    apis: Mutex<Apis>,
-    reader: Option<SharedReader>,
 }
 
 /// What is to be compared.
@@ -52,41 +44,32 @@ pub(crate) struct Comparison {
     pub(crate) requests: Vec<RequestId>,
     pub(crate) conflicts: Vec<PairConflict>,
     pub(crate) with_tip: Vec<TipConflict>,
-    pub(crate) definitions: Vec<DefinitionMeeting>,
 }
 
 impl Matrices {
-    pub(crate) fn new(reads_definitions: bool) -> Matrices {
-        Matrices { known: Mutex::default(), reader: reads_definitions.then(shared_reader) }
-    }
-
     /// That of one target.
     pub(crate) fn of(&self, target: &BranchName) -> Shared {
-        let reader = &self.reader;
-        let new = || Arc::new(Known { reader: reader.clone(), ..Known::default() });
-        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        Arc::clone(known.entry(target.clone()).or_insert_with(new))
+        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(known.entry(target.clone()).or_default())
     }
 }
 
 /// Brings the matrix up to date and says what is new. After trouble it is made anew the next time; a head
 /// that makes us panic is compared with nothing then, and shows itself when it is assembled.
 pub(crate) fn compare(mirror: &Mirror, known: &Known, question: Question) -> Result<Comparison, GitError> {
-    let reader = known.reader.as_ref();
-    let definitions = reader.map(|r| definitions(mirror, known, r, &question)).unwrap_or_default();
     let mut slot = known.matrix.lock().unwrap_or_else(PoisonError::into_inner);
     let matrix = slot.take();
     match caught(|| brought_up_to_date(mirror, matrix, &question)) {
         Ok(Ok(matrix)) => {
             let found = told(&matrix, &question);
             *slot = Some(matrix);
-            Ok(Comparison { definitions, ..found })
+            Ok(found)
         }
         Ok(Err(why)) => Err(why),
         Err(why) => {
             tracing::error!(why, "comparing what waits made the program fail; it is left out");
             let (tip, requests) = (question.tip, question.new);
-            Ok(Comparison { tip, requests, conflicts: Vec::new(), with_tip: Vec::new(), definitions })
+            Ok(Comparison { tip, requests, conflicts: Vec::new(), with_tip: Vec::new() })
         }
     }
 }
@@ -113,29 +96,6 @@ pub(crate) fn consider(
     let considered = matrix.consider(mirror, branch);
     *slot = Some(matrix);
     Ok((considered?, rest.iter().map(|(id, _)| *id).collect()))
-}
-
-/// Advice: what goes wrong with it keeps nothing from its way.
-fn definitions(
-    mirror: &Mirror,
-    known: &Known,
-    reader: &SharedReader,
-    question: &Question,
-) -> Vec<DefinitionMeeting> {
-    let mut apis = known.apis.lock().unwrap_or_else(PoisonError::into_inner);
-    let mut reader = reader.lock().unwrap_or_else(PoisonError::into_inner);
-    let read = |head, limit| api::read(mirror, &mut reader, question.tip, head, limit);
-    match caught(|| apis.meetings(&question.heads, read)) {
-        Ok(Ok(met)) => met,
-        Ok(Err(why)) => {
-            tracing::warn!(%why, "definitions that waiting branches alter were not compared");
-            Vec::new()
-        }
-        Err(why) => {
-            tracing::error!(why, "comparing definitions made the program fail; it is left out");
-            Vec::new()
-        }
-    }
 }
 
 fn brought_up_to_date(
@@ -178,6 +138,5 @@ fn told(matrix: &Matrix, question: &Question) -> Comparison {
         requests: question.new.clone(),
         conflicts,
         with_tip: with_tip.take(WITH_TIP_TOLD).collect(),
-        definitions: Vec::new(),
     }
 }

@@ -12,6 +12,7 @@ use yardmaster_protocol::{
 use yardmaster_queue::{Input, Moved, Policy, Queue, Step};
 
 use crate::ServeError;
+use crate::api::Round;
 use crate::clock::{self, Wakefulness};
 use crate::compare::{Comparison, Matrices};
 use crate::custody::Lacking;
@@ -227,8 +228,12 @@ impl Engine {
                 self.reports.push(ack);
                 inputs.push(Input::RunEnded(report));
             }
-            Happening::Pinned(target, found) => {
+            Happening::Pinned(target, found, Round { requests, meetings }) => {
                 self.hands.pinned(&target, found.as_ref().err());
+                // Before their heads are in custody, so that `queued` tells it.
+                if !requests.is_empty() {
+                    inputs.push(Input::DefinitionsRead { target, requests, meetings });
+                }
                 inputs.push(match found {
                     Ok(found) => Input::Inspected(found),
                     Err(why) => Input::RemoteSilent { why: why.to_string() },
@@ -249,9 +254,13 @@ impl Engine {
             Happening::Remote(target, report) => return steps.push(self.remote_report(target, report)),
             Happening::Compared(target, found) => {
                 self.hands.compared(&target, found.as_ref().err());
-                if let Ok(Comparison { tip, requests, conflicts, with_tip, definitions }) = found {
-                    inputs.push(Input::Compared { target, tip, requests, conflicts, with_tip, definitions });
+                if let Ok(Comparison { tip, requests, conflicts, with_tip }) = found {
+                    inputs.push(Input::Compared { target, tip, requests, conflicts, with_tip });
                 }
+            }
+            Happening::DefinitionsRead(target, Round { requests, meetings }) => {
+                self.hands.definitions_read(&target);
+                inputs.push(Input::DefinitionsRead { target, requests, meetings });
             }
             Happening::JobsGone(gone) => self.hands.jobs_gone(gone),
             Happening::Asked(question) => questions.push(question),

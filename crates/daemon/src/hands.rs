@@ -11,12 +11,14 @@ use yardmaster_git::{GitError, Mirror};
 use yardmaster_protocol::{
     BranchName, CandidateSpec, CommitId, GateJob, Label, Landing, RequestId, Rollup, RunId, RunOutcome,
 };
-use yardmaster_queue::{Order, PinAsk, Policy, Queue};
+use yardmaster_queue::{Definitions, Order, PinAsk, Policy, Queue};
 
+use crate::api::Round;
 use crate::caught;
 use crate::compare::{self, Matrices, Question};
 use crate::happening::Happening;
 use crate::in_hand::InHand;
+use crate::read_definitions::Readings;
 use crate::remote::{self, RemoteOrder};
 
 /// Announcements that come within this time of one another are fetched and ordered together,
@@ -49,6 +51,10 @@ pub(crate) struct Hands {
     matrices: Arc<Matrices>,
     /// Comparing takes a part of the time only, and waits after trouble; it holds nothing else up.
     compare_again: Option<Instant>,
+    readings: Readings,
+    reading: BTreeMap<BranchName, Instant>,
+    /// So does reading source code.
+    read_again: Option<Instant>,
     gathering: BTreeMap<BranchName, Gathering>,
     jobs: BTreeMap<RunId, JobTicket>,
     /// What the gates of a target's jobs need.
@@ -95,6 +101,9 @@ impl Hands {
             comparing: BTreeMap::new(),
             matrices,
             compare_again: None,
+            readings: Readings::default(),
+            reading: BTreeMap::new(),
+            read_again: None,
             gathering: BTreeMap::new(),
             jobs: BTreeMap::new(),
             needs: BTreeMap::new(),
@@ -129,7 +138,8 @@ impl Hands {
                 Order::Pin { target, tip, asks } => {
                     pins.insert(target.clone());
                     if !paused {
-                        self.pin(target, tip, asks, now);
+                        let heads = (policy.definitions != Definitions::Off).then(|| queue.heads(&target));
+                        self.pin(target, tip, asks, heads, now);
                     }
                 }
                 Order::Assemble { target, base, specs } if !paused => self.assemble(target, base, specs),
@@ -137,6 +147,9 @@ impl Hands {
                 Order::RollUp { target, rollup } if !paused => self.roll_up(target, rollup),
                 Order::Assemble { .. } | Order::RollUp { .. } | Order::Land { .. } => {}
                 Order::Compare { target, tip, requests } => self.compare(queue, target, tip, requests, now),
+                Order::ReadDefinitions { target, tip, requests } => {
+                    self.read_definitions(queue, target, tip, requests, now);
+                }
                 Order::Test(job) => {
                     wanted.insert(job.run.clone());
                     if !self.jobs.contains_key(&job.run) {
@@ -156,7 +169,15 @@ impl Hands {
         self.wake = Some(self.wake.map_or(at, |wake| wake.min(at)));
     }
 
-    fn pin(&mut self, target: BranchName, tip: CommitId, asks: Vec<PinAsk>, now: Instant) {
+    /// `heads` are those that definitions are held against.
+    fn pin(
+        &mut self,
+        target: BranchName,
+        tip: CommitId,
+        asks: Vec<PinAsk>,
+        heads: Option<Vec<(RequestId, CommitId)>>,
+        now: Instant,
+    ) {
         if self.pinning.contains(&target) {
             return;
         }
@@ -180,7 +201,15 @@ impl Hands {
         let asks = self.without_suspects(asks);
         self.in_hand.take_pins(&target, asks.iter().map(|ask| ask.request).collect());
         let mirror = Arc::clone(&self.mirror);
-        self.in_background(move || Happening::Pinned(target, caught::pin(&mirror, &asks, tip)));
+        let reading = heads.map(|heads| (self.readings.of(&target), heads));
+        self.in_background(move || {
+            let found = caught::pin(&mirror, &asks, tip);
+            let read = match (reading, &found) {
+                (Some((reading, heads)), Ok(found)) => reading.of_newcomers(&mirror, tip, heads, found),
+                _ => Round::default(),
+            };
+            Happening::Pinned(target, found, read)
+        });
     }
 
     /// What a process may have died of is served when nothing else is left, one at a time, and first what
@@ -235,6 +264,34 @@ impl Hands {
                 Happening::Compared(target, found)
             });
         }
+    }
+
+    fn read_definitions(
+        &mut self,
+        queue: &Queue,
+        target: BranchName,
+        tip: CommitId,
+        wanted: Vec<RequestId>,
+        now: Instant,
+    ) {
+        if let Some(again) = self.read_again.filter(|again| *again > now) {
+            self.wake_at(again);
+            return;
+        }
+        if !self.reading.contains_key(&target) {
+            self.reading.insert(target.clone(), now);
+            let (mirror, reading) = (Arc::clone(&self.mirror), self.readings.of(&target));
+            let heads = queue.heads(&target);
+            self.in_background(move || {
+                Happening::DefinitionsRead(target, reading.of_waiting(&mirror, tip, &heads, &wanted))
+            });
+        }
+    }
+
+    pub(crate) fn definitions_read(&mut self, target: &BranchName) {
+        let now = Instant::now();
+        let took = self.reading.remove(target).map_or(Duration::ZERO, |since| now - since);
+        self.read_again = Some(now + (took * COMPARE_PAUSE).min(LONGEST_PAUSE));
     }
 
     fn land(&mut self, target: BranchName, landing: Landing) {

@@ -4,6 +4,7 @@ use yardmaster_bus::{Delivery, ReportAck};
 use yardmaster_git::GitError;
 use yardmaster_protocol::{Assembled, BranchName, CommitId, Inspection, RequestId, RunId, RunReport};
 
+use crate::api::Round;
 use crate::compare::Comparison;
 use crate::custody::Lacking;
 use crate::questions::Question;
@@ -19,11 +20,13 @@ pub(crate) enum Happening {
     Delivered(Vec<Delivery>),
     Reviewed(Vec<Delivery>),
     Reported(Box<(RunReport, ReportAck)>),
-    Pinned(BranchName, Result<Vec<(RequestId, Inspection)>, GitError>),
+    /// With what was read of them meanwhile.
+    Pinned(BranchName, Result<Vec<(RequestId, Inspection)>, GitError>, Round),
     Assembled(BranchName, Result<Vec<Assembled>, GitError>),
     /// The merge commit of a batch, with its parents.
     RolledUp(BranchName, CommitId, CommitId, Result<CommitId, GitError>),
     Compared(BranchName, Result<Comparison, GitError>),
+    DefinitionsRead(BranchName, Round),
     Remote(BranchName, RemoteReport),
     /// Jobs that are not in the stream any more.
     JobsGone(Vec<RunId>),

@@ -13,6 +13,7 @@ use yardmaster_protocol::{BranchName, Entry, Inspection, JournalPosition, Reques
 use yardmaster_queue::{GateRule, Queue};
 
 use crate::advisor::Advisor;
+use crate::api::Round;
 use crate::candidates::Candidates;
 use crate::compare::Matrices;
 use crate::engine::{Engine, Start, append};
@@ -190,7 +191,7 @@ impl Place<'_> {
             if let Some(target) = arriving.get(&request).cloned() {
                 let why = "the daemon died of it again and again".to_owned();
                 let found = vec![(request, Inspection::Crashed { why })];
-                let _ = sender.send(Happening::Pinned(target, Ok(found))).await;
+                let _ = sender.send(Happening::Pinned(target, Ok(found), Round::default())).await;
             }
         }
         if lacking != custody::Lacking::default() {
@@ -199,7 +200,7 @@ impl Place<'_> {
         let mut outbox = Outbox::start((*bus).clone());
         outbox.send(unpublished).await;
         let runners = Runners::new(settings);
-        let matrices = Arc::new(Matrices::new(settings.reads_definitions));
+        let matrices = Arc::new(Matrices::default());
         let start = Start {
             queue,
             rules: settings.rules(),

@@ -6,7 +6,7 @@ use config::builder::DefaultState;
 use config::{Config, ConfigBuilder, ConfigError, Environment, File, FileFormat};
 use serde::Deserialize;
 use yardmaster_protocol::{BranchName, Gate, Label, Requirement, parse_bytes, parse_duration_ms};
-use yardmaster_queue::{BaseRed, ChangelogPolicy, Cycles, GateRule, Guarantee, Overlap, Policy};
+use yardmaster_queue::{BaseRed, ChangelogPolicy, Cycles, Definitions, GateRule, Guarantee, Overlap, Policy};
 use yardmaster_runner::HostLimits;
 
 use crate::rules::Rules;
@@ -65,8 +65,6 @@ pub struct Settings {
     pub poison_after: u32,
     /// Refuse what takes back landed work of others without saying so.
     pub refuse_takes_back: bool,
-    /// Compare the definitions that waiting branches alter.
-    pub reads_definitions: bool,
     /// How the queue is run.
     pub policy: Policy,
     /// What the runners inside the daemon have, besides `os=…` and `arch=…`.
@@ -251,7 +249,7 @@ max_lost_runs = 3
 base_red = "differential"
 stall_grace = "60s"
 overlap = "textual"
-definitions = "off"
+definitions = "advise"
 batch = 32
 guarantee = "every-commit"
 least_chance = 0.05
@@ -309,7 +307,6 @@ impl Settings {
             ("runner.cache_dir", self.cache_dir == newer.cache_dir),
             ("state.dir", self.state_dir == newer.state_dir),
             ("git.cross_check", self.cross_check == newer.cross_check),
-            ("queue.definitions", self.reads_definitions == newer.reads_definitions),
             ("guard.takes_back", self.refuse_takes_back == newer.refuse_takes_back),
             ("intake.poison_after", self.poison_after == newer.poison_after),
         ];
@@ -391,7 +388,6 @@ impl Raw {
         let policy = self.policy(problems);
         let poll = duration("repo.poll", &self.repo.poll, problems).max(Duration::from_millis(100));
         let cross_check = cross_check(&self.git.cross_check, problems);
-        let reads_definitions = definitions(&self.queue.definitions, problems);
         let host = self.runner.host(problems);
         let refuse_takes_back = takes_back(&self.guard.takes_back, problems);
         if self.repo.remote.as_deref().is_none_or(|r| r.trim().is_empty()) {
@@ -434,7 +430,6 @@ impl Raw {
             cross_check,
             poison_after: self.intake.poison_after.max(1),
             refuse_takes_back,
-            reads_definitions,
             policy: policy?,
             labels,
             window_min: self.queue.window_min,
@@ -462,6 +457,7 @@ impl Raw {
         let guarantee = guarantee(&self.queue.guarantee, problems);
         let cycles = cycles(&self.queue.cycles, problems);
         let least_chance = least_chance(self.queue.least_chance, problems);
+        let definitions = definitions(&self.queue.definitions, problems);
         let mut policy = Policy::new(target?);
         policy.targets.extend(others.into_iter().collect::<BTreeSet<_>>());
         policy.gate = gate;
@@ -475,6 +471,7 @@ impl Raw {
         policy.changelog = kept;
         policy.base_red = base_red;
         policy.overlap = overlap;
+        policy.definitions = definitions;
         policy.stall_grace_ms = millis(stall_grace);
         let (window_min, window_max) = (self.queue.window_min, self.queue.window_max);
         Some(Rules { policy, window_min, window_max }.at(self.runner.slots))
@@ -614,11 +611,18 @@ fn least_chance(share: f64, problems: &mut Vec<String>) -> u16 {
     0
 }
 
-fn definitions(text: &str, problems: &mut Vec<String>) -> bool {
-    if !["off", "advise"].contains(&text) {
-        problems.push(format!("`queue.definitions` is `{text}`, but must be \"off\" or \"advise\""));
+fn definitions(text: &str, problems: &mut Vec<String>) -> Definitions {
+    match text {
+        "off" => Definitions::Off,
+        "advise" => Definitions::Advise,
+        "enforce" => Definitions::Enforce,
+        other => {
+            problems.push(format!(
+                "`queue.definitions` is `{other}`, but must be \"off\", \"advise\" or \"enforce\""
+            ));
+            Definitions::default()
+        }
     }
-    text == "advise"
 }
 
 fn labels(texts: &[String], problems: &mut Vec<String>) -> BTreeSet<Label> {

@@ -95,6 +95,10 @@ pub(crate) fn tell(fact: &Fact) {
             let (new, pairs, hopeless) = (requests.len(), conflicts.len(), with_tip.len());
             tracing::debug!(%target, new, pairs, hopeless, "heads compared");
         }
+        Fact::DefinitionsRead { target, requests, meetings } => {
+            let (new, meetings) = (requests.len(), meetings.len());
+            tracing::debug!(%target, new, meetings, "definitions read");
+        }
         Fact::CandidatesLost { commits } => {
             tracing::warn!(commits = commits.len(), "candidates of another daemon are made again");
         }

@@ -3,7 +3,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::{
-    AgentName, BranchName, CommitId, GateId, Pressure, Refusal, RequestId, Requirement, RunId, TreeId,
+    Advice, AgentName, BranchName, CommitId, GateId, Pressure, Refusal, RequestId, Requirement, RunId, TreeId,
 };
 
 /// What `work.releases.*` carries.
@@ -58,6 +58,9 @@ pub enum EventBody {
         /// Requests that have not ended, this one among them; 0 from a daemon that did not say.
         #[serde(default)]
         pending: u32,
+        /// Pending requests that it may break, or may be broken by, though all merge; at most 5.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        advice: Vec<Advice>,
     },
     /// It waits for something other than its turn. Never terminal.
     MergeBlocked {
@@ -65,6 +68,10 @@ pub enum EventBody {
         reason: Vec<String>,
         /// The same as data.
         blockers: Vec<Blocker>,
+        /// Pending requests that it may break, or may be broken by, though all merge; at most 5. Nothing waits
+        /// for these.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        advice: Vec<Advice>,
     },
     /// An operator moved it to the front.
     MergePromoted {

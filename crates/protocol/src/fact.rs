@@ -95,9 +95,16 @@ pub enum Fact {
         conflicts: Vec<PairConflict>,
         /// Those that do not merge with `tip`: of all, where the tip is new, else of `requests`.
         with_tip: Vec<TipConflict>,
-        /// Pairs that meet at a definition; advice.
+    },
+    /// The source code of pending requests was read.
+    DefinitionsRead {
+        /// For which target.
+        target: BranchName,
+        /// Those that were held against all others for the first time, as far as they can be read.
+        requests: Vec<RequestId>,
+        /// Where pairs meet.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
-        definitions: Vec<DefinitionMeeting>,
+        meetings: Vec<DefinitionMeeting>,
     },
     /// Nobody gets a place on a target any more, but for who is urgent; what has one goes on.
     Paused {

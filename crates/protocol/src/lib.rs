@@ -43,7 +43,7 @@ pub use ids::{
 };
 pub use incoming::{Announcement, Incoming, MAX_PAYLOAD_BYTES, Priority, Withdrawal};
 pub use job::{GateJob, RunOutcome, RunReport, StepResult};
-pub use meeting::{DefinitionMeeting, MeetingKind};
+pub use meeting::{Advice, DefinitionMeeting, MeetingKind};
 pub use moved::{BaseMoved, BaseMovedType, Concern, Intent, LandedWork};
 pub use parallel::{Ahead, ParallelReply, ParallelRequest, Planned, Tie, TieKind};
 pub use project::{Access, AgentScope, Independence, MAX_PROJECT_BYTES, Project, ReviewRule, Scope, System};

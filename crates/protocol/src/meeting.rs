@@ -3,7 +3,7 @@ use std::fmt;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::RequestId;
+use crate::{AgentName, BranchName, RequestId};
 
 /// Two requests that meet at a definition: they may merge cleanly and break each other all the same. It is
 /// advice, read from source code without resolving names.
@@ -24,8 +24,8 @@ pub struct DefinitionMeeting {
     pub used_in: Option<String>,
 }
 
-/// How two requests meet at a definition.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+/// How two requests meet at a definition, the most telling first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum MeetingKind {
     /// One removes or renames what the other newly uses.
@@ -36,6 +36,25 @@ pub enum MeetingKind {
     ChangedAndUsed,
     /// Both change it, differently; one of them may remove it.
     BothChanged,
+}
+
+/// What an event tells of a meeting with another request. The two merge; whether they work together nobody knows.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Advice {
+    /// The other request.
+    pub with: RequestId,
+    /// Who announced that.
+    pub agent: AgentName,
+    /// Where its work is.
+    pub branch: BranchName,
+    /// How they meet.
+    pub meeting: MeetingKind,
+    /// The definition: `Mirror::open`.
+    pub symbol: String,
+    /// Where it is, or was, and where it is newly used.
+    pub paths: Vec<String>,
+    /// The same as a sentence.
+    pub sentence: String,
 }
 
 impl fmt::Display for DefinitionMeeting {

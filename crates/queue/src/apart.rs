@@ -2,10 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use yardmaster_protocol::{Blocker, BlockerKind, BranchName, RequestId};
+use yardmaster_protocol::{Blocker, BlockerKind, BranchName, DefinitionMeeting, RequestId};
 
 use crate::order::Rank;
-use crate::policy::{Overlap, Policy};
+use crate::policy::{Definitions, Overlap, Policy};
 use crate::state::{Queue, Request};
 use crate::walk::Walk;
 
@@ -40,6 +40,7 @@ impl<'a> Ahead<'a> {
 
     fn is_clear_of(&self, queue: &Queue, id: RequestId, request: &Request, policy: &Policy) -> bool {
         !self.conflicts(queue, id, request).any(|_| true)
+            && !self.meetings(queue, id, request, policy).any(|_| true)
             && !grounds(queue, id, request, policy).any(|ground| self.grounds.contains_key(&ground))
     }
 
@@ -51,6 +52,19 @@ impl<'a> Ahead<'a> {
     ) -> impl Iterator<Item = (RequestId, &'q Vec<String>)> {
         let target = queue.targets.get(&request.target);
         let known = target.into_iter().flat_map(move |t| t.compared.conflicts_of(id));
+        known.filter(|(other, _)| self.places.contains_key(other))
+    }
+
+    fn meetings<'q>(
+        &self,
+        queue: &'q Queue,
+        id: RequestId,
+        request: &Request,
+        policy: &Policy,
+    ) -> impl Iterator<Item = (RequestId, &'q Vec<DefinitionMeeting>)> {
+        let enforced = policy.definitions == Definitions::Enforce;
+        let target = queue.targets.get(&request.target).filter(|_| enforced);
+        let known = target.into_iter().flat_map(move |t| t.read.meetings_of(id));
         known.filter(|(other, _)| self.places.contains_key(other))
     }
 }
@@ -72,7 +86,9 @@ fn grounds<'a>(
 impl Queue {
     /// Whether nothing keeps anybody apart on this target.
     fn all_may_meet(&self, name: &BranchName, policy: &Policy) -> bool {
-        policy.overlap == Overlap::Textual && self.targets.get(name).is_none_or(|t| t.compared.is_empty())
+        policy.overlap == Overlap::Textual
+            && policy.definitions != Definitions::Enforce
+            && self.targets.get(name).is_none_or(|t| t.compared.is_empty())
     }
 
     /// Who waits outside the stack and could stand in it, but for those that are kept apart; best first.
@@ -120,7 +136,9 @@ impl Queue {
         policy: &Policy,
     ) -> Option<RequestId> {
         line.into_iter().find(|id| {
-            let clear = self.live.get(id).is_some_and(|r| ahead.is_clear_of(self, *id, r, policy));
+            let clear = self.live.get(id).is_some_and(|r| {
+                !self.waits_for_reading(*id, r, policy) && ahead.is_clear_of(self, *id, r, policy)
+            });
             if !clear {
                 ahead.push(self, *id, policy);
             }
@@ -179,6 +197,10 @@ impl Queue {
         conflicts.sort_by_key(|(other, _)| std::cmp::Reverse(ahead.places.get(other)));
         let mut blockers: Vec<Blocker> =
             conflicts.into_iter().take(NAMED).map(|(other, paths)| self.unmergeable(other, paths)).collect();
+        let mut meetings: Vec<_> = ahead.meetings(self, id, request, policy).collect();
+        meetings.sort_by_key(|(other, _)| std::cmp::Reverse(ahead.places.get(other)));
+        let meetings = meetings.into_iter().take(NAMED);
+        blockers.extend(meetings.map(|(other, met)| self.meeting_at_definitions(other, met)));
         let mut shared: BTreeMap<RequestId, Vec<Ground<'_>>> = BTreeMap::new();
         for ground in grounds(self, id, request, policy) {
             if let Some(other) = ahead.grounds.get(&ground) {
@@ -230,7 +252,7 @@ impl Queue {
         }
     }
 
-    fn label(&self, id: RequestId) -> String {
+    pub(crate) fn label(&self, id: RequestId) -> String {
         self.live.get(&id).map(Request::label).unwrap_or_default()
     }
 

@@ -47,6 +47,7 @@ impl Queue {
             }
             Fact::Assembled { .. }
             | Fact::Compared { .. }
+            | Fact::DefinitionsRead { .. }
             | Fact::CandidatesLost { .. }
             | Fact::Testing { .. }
             | Fact::BaseTesting { .. }
@@ -145,6 +146,7 @@ impl Queue {
                 }
             }
             Fact::Compared { .. } => self.compared(fact),
+            Fact::DefinitionsRead { .. } => self.definitions_read(fact),
             Fact::CandidatesLost { commits } => self.candidates_lost(commits),
             Fact::Suspected { .. } => self.suspected(fact),
             Fact::Carried { .. } => self.carried(fact),
@@ -236,7 +238,8 @@ impl Queue {
             return None;
         }
         let reason = blockers.iter().map(|b| b.reason.clone()).collect();
-        self.caused(id, at, EventBody::MergeBlocked { reason, blockers: blockers.to_vec() })
+        let advice = self.advice(id);
+        self.caused(id, at, EventBody::MergeBlocked { reason, blockers: blockers.to_vec(), advice })
     }
 
     fn announced(&mut self, id: RequestId, at: Millis, fact: &Fact) {
@@ -282,7 +285,8 @@ impl Queue {
         self.index_live(id);
         let declared_mismatch = self.mismatch(id, files);
         let (position, pressure, pending) = (*position, self.pressure, self.pending_told());
-        self.caused(id, at, EventBody::MergeQueued { position, declared_mismatch, pressure, pending })
+        let advice = self.advice(id);
+        self.caused(id, at, EventBody::MergeQueued { position, declared_mismatch, pressure, pending, advice })
     }
 
     fn mismatch(&self, id: RequestId, files: &[String]) -> Option<Mismatch> {
@@ -517,6 +521,7 @@ impl Queue {
         target.assemblies.retain(|(_, r), _| *r != id);
         target.compared.forget(id);
         target.forget_evidence_on(id);
+        target.read.forget(id);
         Some(request)
     }
 

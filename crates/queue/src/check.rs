@@ -127,8 +127,7 @@ impl Queue {
             true => Vec::new(),
             false => vec![TipConflict { request, paths: target_conflict }],
         };
-        let (requests, definitions) = (vec![request], Vec::new());
-        Some(Input::Compared { target, tip, requests, conflicts, with_tip, definitions })
+        Some(Input::Compared { target, tip, requests: vec![request], conflicts, with_tip })
     }
 
     fn needed(&self, request: RequestId) -> Vec<Needed> {

@@ -4,9 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
-use yardmaster_protocol::{
-    Assembly, BranchName, CommitId, DefinitionMeeting, Fact, PairConflict, RequestId, TipConflict,
-};
+use yardmaster_protocol::{Assembly, BranchName, CommitId, Fact, PairConflict, RequestId, TipConflict};
 
 use crate::failure;
 use crate::state::Queue;
@@ -16,8 +14,6 @@ use crate::step::Act;
 const COMPARED_AT_ONCE: usize = 50;
 /// Conflicts that are kept of one request.
 const CONFLICTS_KEPT: usize = 64;
-/// Meetings at definitions that are kept of one request.
-const DEFINITIONS_KEPT: usize = 16;
 
 /// Comparisons of what is in custody for one target.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -30,9 +26,6 @@ pub(crate) struct Compared {
     conflicts: BTreeMap<RequestId, BTreeMap<RequestId, Vec<String>>>,
     /// Who does not merge with `tip`, and the paths.
     with_tip: BTreeMap<RequestId, Vec<String>>,
-    /// Who meets whom at a definition, told at both.
-    #[serde(default)]
-    definitions: BTreeMap<RequestId, Vec<DefinitionMeeting>>,
 }
 
 impl Compared {
@@ -44,11 +37,6 @@ impl Compared {
     /// With how many others `request` does not merge.
     pub(crate) fn conflicts(&self, request: RequestId) -> usize {
         self.conflicts.get(&request).map_or(0, BTreeMap::len)
-    }
-
-    /// Where `request` meets others at a definition.
-    pub(crate) fn definitions_of(&self, request: RequestId) -> &[DefinitionMeeting] {
-        self.definitions.get(&request).map_or(&[], Vec::as_slice)
     }
 
     pub(crate) fn knows(&self, request: RequestId) -> bool {
@@ -66,30 +54,12 @@ impl Compared {
     pub(crate) fn forget(&mut self, request: RequestId) {
         self.requests.remove(&request);
         self.with_tip.remove(&request);
-        for met in self.definitions.remove(&request).into_iter().flatten() {
-            let other = if met.one == request { met.other } else { met.one };
-            if let Some(others) = self.definitions.get_mut(&other) {
-                others.retain(|m| m.one != request && m.other != request);
-                if others.is_empty() {
-                    self.definitions.remove(&other);
-                }
-            }
-        }
         for other in self.conflicts.remove(&request).into_iter().flatten().map(|(other, _)| other) {
             if let Some(others) = self.conflicts.get_mut(&other) {
                 others.remove(&request);
                 if others.is_empty() {
                     self.conflicts.remove(&other);
                 }
-            }
-        }
-    }
-
-    fn note_definition(&mut self, met: &DefinitionMeeting) {
-        for request in [met.one, met.other] {
-            let known = self.definitions.entry(request).or_default();
-            if known.len() < DEFINITIONS_KEPT && !known.contains(met) {
-                known.push(met.clone());
             }
         }
     }
@@ -131,14 +101,12 @@ impl Queue {
     }
 
     pub(crate) fn compared(&mut self, fact: &Fact) {
-        let Fact::Compared { target, tip, requests, conflicts, with_tip, definitions } = fact else { return };
+        let Fact::Compared { target, tip, requests, conflicts, with_tip } = fact else { return };
         let live = |id: &RequestId| self.live.contains_key(id);
         let requests: Vec<RequestId> = requests.iter().copied().filter(live).collect();
         let conflicts: Vec<&PairConflict> =
             conflicts.iter().filter(|c| live(&c.one) && live(&c.other)).collect();
         let with_tip: Vec<&TipConflict> = with_tip.iter().filter(|c| live(&c.request)).collect();
-        let definitions: Vec<&DefinitionMeeting> =
-            definitions.iter().filter(|m| live(&m.one) && live(&m.other)).collect();
         let known = &mut self.target(target).compared;
         if known.tip != Some(*tip) {
             known.tip = Some(*tip);
@@ -149,7 +117,6 @@ impl Queue {
             known.note(*one, *other, paths);
             known.note(*other, *one, paths);
         }
-        definitions.into_iter().for_each(|met| known.note_definition(met));
         known.requests.extend(&requests);
         requests.iter().for_each(|id| self.index.not_uncompared(target, *id));
     }
@@ -158,7 +125,7 @@ impl Queue {
 impl Act<'_> {
     /// Takes note of a comparison that is still of use.
     pub(crate) fn take_comparison(&mut self, found: Fact) {
-        let Fact::Compared { target, tip, requests, conflicts, with_tip, definitions } = found else {
+        let Fact::Compared { target, tip, requests, conflicts, with_tip } = found else {
             return;
         };
         let Some((wanted, new)) = self.queue.to_compare(&target) else { return };
@@ -166,7 +133,7 @@ impl Act<'_> {
         let known = self.queue.targets.get(&target).and_then(|t| t.compared.tip);
         // How two heads merge does not depend on the tip, which may have moved meanwhile.
         if !requests.is_empty() || (tip == wanted && known != Some(tip)) {
-            self.emit(Fact::Compared { target, tip, requests, conflicts, with_tip, definitions });
+            self.emit(Fact::Compared { target, tip, requests, conflicts, with_tip });
         }
     }
 

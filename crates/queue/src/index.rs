@@ -29,7 +29,9 @@ pub(crate) struct Index {
     pub(crate) waiting: BTreeMap<BranchName, BTreeSet<RequestId>>,
     /// Live requests in custody that were not held against each other yet, by target.
     pub(crate) uncompared: BTreeMap<BranchName, BTreeSet<RequestId>>,
-    /// Those of them that are told to wait for something.
+    /// Live requests in custody whose definitions were not read yet, by target.
+    pub(crate) unread: BTreeMap<BranchName, BTreeSet<RequestId>>,
+    /// Those that wait and are told to wait for something.
     pub(crate) told: BTreeSet<RequestId>,
     /// How often the branch of each was red lately, where it was.
     pub(crate) setbacks: BTreeMap<RequestId, usize>,
@@ -55,6 +57,15 @@ impl Index {
             uncompared.remove(&id);
             if uncompared.is_empty() {
                 self.uncompared.remove(target);
+            }
+        }
+    }
+
+    pub(crate) fn not_unread(&mut self, target: &BranchName, id: RequestId) {
+        if let Some(unread) = self.unread.get_mut(target) {
+            unread.remove(&id);
+            if unread.is_empty() {
+                self.unread.remove(target);
             }
         }
     }
@@ -111,6 +122,9 @@ impl Queue {
                 self.index.arriving.remove(&request.intake);
                 if self.targets.get(&request.target).is_none_or(|t| !t.compared.knows(id)) {
                     self.index.uncompared.entry(request.target.clone()).or_default().insert(id);
+                }
+                if self.targets.get(&request.target).is_none_or(|t| !t.read.knows(id)) {
+                    self.index.unread.entry(request.target.clone()).or_default().insert(id);
                 }
                 let setbacks = self.setbacks(request);
                 if setbacks > 0 {
@@ -171,6 +185,7 @@ impl Queue {
         }
         self.index.not_waiting(&request.target, id);
         self.index.not_uncompared(&request.target, id);
+        self.index.not_unread(&request.target, id);
         self.index.setbacks.remove(&id);
         self.index.dependents.remove(&id);
         self.index.attended.remove(&id);

@@ -105,8 +105,15 @@ pub enum Input {
         conflicts: Vec<PairConflict>,
         /// Those that do not merge with `tip`.
         with_tip: Vec<TipConflict>,
-        /// Pairs that meet at a definition.
-        definitions: Vec<DefinitionMeeting>,
+    },
+    /// Source code was read.
+    DefinitionsRead {
+        /// For which target.
+        target: BranchName,
+        /// Whose, held against all others.
+        requests: Vec<RequestId>,
+        /// Where pairs meet.
+        meetings: Vec<DefinitionMeeting>,
     },
     /// Merges were worked out.
     Assembled {

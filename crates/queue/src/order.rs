@@ -4,13 +4,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use yardmaster_protocol::{Blame, BranchName, Cause, ChangeSize, Millis, RequestId};
 
 use crate::depend::Lack;
-use crate::policy::Policy;
+use crate::policy::{Definitions, Policy};
 use crate::promote::Turn;
-use crate::state::{Ending, Queue, Request};
+use crate::state::{Ending, Queue, Request, Target};
 
-/// Smaller comes first: who was moved to the front, class (better with age), how often its branch was red lately, with how many others it
-/// does not merge, size, age, id.
-pub(crate) type Rank = (Turn, i64, usize, usize, ChangeSize, Millis, RequestId);
+/// Smaller comes first: who was moved to the front, class (better with age), how often its branch was red lately,
+/// with how many others it does not merge and, where that is equal, meets at definitions, size, age, id.
+pub(crate) type Rank = (Turn, i64, usize, (usize, usize), ChangeSize, Millis, RequestId);
 
 /// Setbacks beyond so many change nothing any more.
 const MOST_SETBACKS: usize = 2;
@@ -64,10 +64,17 @@ impl Queue {
         let class = self.class(id, request);
         let aged = self.now.since(request.arrived).checked_div(policy.ageing_ms).unwrap_or(0);
         let size = request.custody().map(|c| c.size).unwrap_or_default();
-        let conflicts = self.targets.get(&request.target).map_or(0, |t| t.compared.conflicts(id));
+        let clashes = self.clashes(id, &request.target, policy);
         let setbacks = self.index.setbacks.get(&id).copied().unwrap_or(0);
         let class = class - i64::try_from(aged).unwrap_or(i64::MAX / 2);
-        (request.turn(), class, setbacks, conflicts, size, request.published, id)
+        (request.turn(), class, setbacks, clashes, size, request.published, id)
+    }
+
+    /// With how many others a request does not merge, and with how many it meets at definitions.
+    pub(crate) fn clashes(&self, id: RequestId, target: &BranchName, policy: &Policy) -> (usize, usize) {
+        let reads = policy.definitions != Definitions::Off;
+        let met = |t: &Target| (t.compared.conflicts(id), if reads { t.read.others(id) } else { 0 });
+        self.targets.get(target).map_or((0, 0), met)
     }
 
     /// How often the branch of a request was red by its own fault, as far as that counts: others go first, but

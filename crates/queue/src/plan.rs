@@ -70,6 +70,15 @@ pub enum Order {
         /// What it is made of.
         rollup: Rollup,
     },
+    /// Read source code, to know who meets whom at a definition.
+    ReadDefinitions {
+        /// For which target.
+        target: BranchName,
+        /// Its tip.
+        tip: CommitId,
+        /// Whose, to be held against all others.
+        requests: Vec<RequestId>,
+    },
     /// Run the gate.
     Test(GateJob),
     /// Push.
@@ -94,6 +103,12 @@ impl Queue {
             }
             let compare = self.to_compare(name);
             orders.extend(compare.map(|(tip, requests)| Order::Compare {
+                target: name.clone(),
+                tip,
+                requests,
+            }));
+            let read = self.to_read(name, policy);
+            orders.extend(read.map(|(tip, requests)| Order::ReadDefinitions {
                 target: name.clone(),
                 tip,
                 requests,

@@ -38,6 +38,9 @@ pub struct Policy {
     /// Which requests are kept apart.
     #[serde(default)]
     pub overlap: Overlap,
+    /// What it means that two meet at a definition.
+    #[serde(default)]
+    pub definitions: Definitions,
     /// Runs that can go on at the same time, wherever the runners are; 0: not known, then the window counts.
     #[serde(default)]
     pub slots: u32,
@@ -83,6 +86,19 @@ fn one() -> u32 {
 
 fn least_chance() -> u16 {
     50
+}
+
+/// What it means that two requests meet at a definition, by their source code.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Definitions {
+    /// Nobody reads any.
+    #[default]
+    Off,
+    /// It is told, and among equals those go first that meet fewer others.
+    Advise,
+    /// The later one waits until the earlier one is decided.
+    Enforce,
 }
 
 /// Which requests are kept apart: the later one waits until the earlier one is decided.
@@ -162,6 +178,7 @@ impl Policy {
             guarantee: Guarantee::default(),
             least_chance: least_chance(),
             cycles: Cycles::default(),
+            definitions: Definitions::default(),
         }
     }
 

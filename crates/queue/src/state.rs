@@ -7,6 +7,7 @@ use yardmaster_protocol::{
 };
 
 use crate::compare::Compared;
+use crate::definitions::ReadDefinitions;
 use crate::flake::Flakes;
 use crate::freeze::Frozen;
 use crate::independent::Evidence;
@@ -250,6 +251,9 @@ pub(crate) struct Target {
     /// How long steps take.
     #[serde(default)]
     pub(crate) times: Times,
+    /// Where they meet at definitions.
+    #[serde(default)]
+    pub(crate) read: ReadDefinitions,
 }
 
 impl Default for Target {
@@ -279,6 +283,7 @@ impl Default for Target {
             suspecting: VecDeque::new(),
             flakes: Flakes::default(),
             evidence: BTreeMap::new(),
+            read: ReadDefinitions::default(),
         }
     }
 }

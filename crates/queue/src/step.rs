@@ -12,7 +12,7 @@ use crate::failure;
 use crate::input::Input;
 use crate::intent::Moved;
 use crate::order::Rank;
-use crate::policy::Policy;
+use crate::policy::{Definitions, Policy};
 use crate::state::{Custody, Queue};
 use crate::walk::Walk;
 
@@ -68,15 +68,11 @@ impl Queue {
             Input::Tick { awake } => act.watch(awake, now),
             Input::RemoteSilent { why } => act.remote_is_silent(why),
             Input::Assembled { target, merges } => act.assembled(&target, merges),
-            Input::Compared { target, tip, requests, conflicts, with_tip, definitions } => {
-                act.take_comparison(Fact::Compared {
-                    target,
-                    tip,
-                    requests,
-                    conflicts,
-                    with_tip,
-                    definitions,
-                });
+            Input::Compared { target, tip, requests, conflicts, with_tip } => {
+                act.take_comparison(Fact::Compared { target, tip, requests, conflicts, with_tip });
+            }
+            Input::DefinitionsRead { target, requests, meetings } => {
+                act.take_definitions(target, requests, meetings);
             }
             Input::RolledUp { target, base, top, commit } => act.rolled_up(&target, base, top, commit),
             Input::RunEnded(report) => act.run_ended(report),
@@ -143,17 +139,19 @@ impl<'a> Act<'a> {
         self.facts.push(fact);
     }
 
-    /// An announcement alone decides nothing until its head is in custody.
+    /// An announcement alone decides nothing until its head is in custody, and advice never does.
     fn has_consequences(&self) -> bool {
-        !self.facts.iter().all(|f| {
-            matches!(
+        let enforced = self.policy.definitions == Definitions::Enforce;
+        !self.facts.iter().all(|f| match f {
+            Fact::DefinitionsRead { .. } => !enforced,
+            f => matches!(
                 f,
                 Fact::Announced { .. }
                     | Fact::Refused { .. }
                     | Fact::ReviewRefused { .. }
                     | Fact::Intended { .. }
                     | Fact::IntentWithdrawn { .. }
-            )
+            ),
         })
     }
 
@@ -353,8 +351,9 @@ impl<'a> Act<'a> {
         let Some(live) = self.queue.live.get(&request) else { return };
         let (class, target) = (self.queue.class_of_new(live, &custody), live.target.clone());
         let setbacks = self.queue.setbacks(live);
+        let clashes = self.queue.clashes(request, &target, self.policy);
         let turn = live.turn();
-        let rank = (turn, class, setbacks, 0, custody.size, live.published, request);
+        let rank = (turn, class, setbacks, clashes, custody.size, live.published, request);
         let position = self.take_position(rank, &target);
         let Custody { head, merge_base, size, files } = custody;
         self.emit(Fact::Pinned { request, head, merge_base, size, files, position });

@@ -73,7 +73,8 @@ impl Queue {
                 Need::Pending(others) => others.iter().all(|r| unit.contains(r) || target.stack.contains(r)),
                 Need::Unknown => false,
             });
-            if !met || self.is_held(*id, policy) || self.waits_for_resume(*id, live) {
+            let is_known = !self.waits_for_reading(*id, live, policy);
+            if !met || !is_known || self.is_held(*id, policy) || self.waits_for_resume(*id, live) {
                 return None;
             }
             ranked.push((self.rank(*id, live, policy), *id));

@@ -27,6 +27,7 @@ pub(crate) struct Daemon {
     pub(crate) assembling: BTreeSet<BranchName>,
     pub(crate) rolling: BTreeSet<BranchName>,
     pub(crate) comparing: BTreeSet<BranchName>,
+    pub(crate) reading: BTreeSet<BranchName>,
     /// Targets with a look or a push under way.
     pub(crate) busy: BTreeSet<BranchName>,
     /// Delivered and not acked.

@@ -37,6 +37,7 @@ impl World {
                     }
                 }
                 Order::Compare { target, tip, requests } => self.compare(target, tip, requests),
+                Order::ReadDefinitions { target, requests, .. } => self.read_definitions(target, requests),
                 Order::Test(job) => jobs.push(job),
                 Order::Land { target, landing } => self.push(target, landing),
             }
@@ -129,16 +130,30 @@ impl World {
         }
         let heads = daemon.queue.heads(&target);
         let (conflicts, with_tip) = self.git.compare(tip, &requests, &heads);
-        let comparison = Box::new(Input::Compared {
-            target: target.clone(),
-            tip,
-            requests,
-            conflicts,
-            with_tip,
-            definitions: Vec::new(),
-        });
+        let comparison =
+            Box::new(Input::Compared { target: target.clone(), tip, requests, conflicts, with_tip });
         let ms = self.rng.range(5, 2_000);
         self.own(ms, Own::Compared { target, comparison });
+    }
+
+    /// A parser does not need the mirror's disk, but its child may take its time.
+    fn read_definitions(&mut self, target: BranchName, requests: Vec<RequestId>) {
+        let Some(daemon) = self.daemons.get_mut(&self.acting) else { return };
+        if !daemon.reading.insert(target.clone()) {
+            return;
+        }
+        let heads = daemon.queue.heads(&target);
+        let meetings = self.git.meetings(&requests, &heads);
+        let read = Box::new(Input::DefinitionsRead { target: target.clone(), requests, meetings });
+        let ms = self.rng.range(5, 2_000);
+        self.own(ms, Own::DefinitionsRead { target, read });
+    }
+
+    pub(crate) fn definitions_read(&mut self, target: &BranchName, read: Input) -> Result<(), Violation> {
+        if let Some(daemon) = self.daemons.get_mut(&self.acting) {
+            daemon.reading.remove(target);
+        }
+        self.input(read)
     }
 
     pub(crate) fn compared(&mut self, target: &BranchName, comparison: Input) -> Result<(), Violation> {

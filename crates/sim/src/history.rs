@@ -181,6 +181,7 @@ impl World {
             Own::Merged { target, merges } => self.merged(target, merges),
             Own::RolledUp { target, parents, made } => self.rolled_up(target, parents, made),
             Own::Compared { target, comparison } => self.compared(&target, *comparison),
+            Own::DefinitionsRead { target, read } => self.definitions_read(&target, *read),
             Own::PushReturns { target, landing, pushed } => self.push_returns(target, &landing, pushed),
             Own::LookDue { target, periodic } => {
                 self.look_due(target, periodic);

@@ -290,6 +290,7 @@ impl Ledger {
             | Fact::ReviewRefused { .. }
             | Fact::Compared { .. }
             | Fact::RolledUp { .. }
+            | Fact::DefinitionsRead { .. }
             | Fact::CandidatesLost { .. } => Ok(()),
             Fact::Suspected { run, requests, with, .. } => self.is_suspected_rightly(run, requests, with),
             Fact::Carried { request, .. } => Err(Violation::new(
@@ -356,6 +357,7 @@ impl Ledger {
                 self.is_asked_rightly(truth, fact, &asked)?;
                 self.is_kept_apart(truth, &asked)?;
                 self.is_in_turn(&asked)?;
+                self.meets_nobody(truth, &asked)?;
                 (run, asked)
             }
             Fact::BaseTesting { target, run, commit, tree, gate, .. } => {

@@ -105,6 +105,7 @@ impl World {
             assembling: Default::default(),
             rolling: Default::default(),
             comparing: Default::default(),
+            reading: Default::default(),
             busy: Default::default(),
             unacked: Default::default(),
             reports: Vec::new(),

@@ -1,7 +1,7 @@
 use std::rc::Rc;
 
 use yardmaster_protocol::{BranchName, CommitId, Fact, Gate};
-use yardmaster_queue::{GateRule, Input, Overlap};
+use yardmaster_queue::{Definitions, GateRule, Input, Overlap};
 
 use crate::fault::Fault;
 use crate::gate::{GATE_REGION, change_region, fix_region};
@@ -106,6 +106,13 @@ impl World {
         if self.rng.chance(20) {
             policy.overlap =
                 if policy.overlap == Overlap::Textual { Overlap::Files } else { Overlap::Textual };
+        }
+        if self.rng.chance(20) {
+            policy.definitions = match policy.definitions {
+                Definitions::Off => Definitions::Advise,
+                Definitions::Advise => Definitions::Enforce,
+                Definitions::Enforce => Definitions::Off,
+            };
         }
         self.ledger.reloads += 1;
         self.count(Fault::Reload);

@@ -1,5 +1,5 @@
 use yardmaster_protocol::{AgentName, BranchName, Gate};
-use yardmaster_queue::{BaseRed, Cycles, GateRule, Guarantee, Overlap, Policy};
+use yardmaster_queue::{BaseRed, Cycles, Definitions, GateRule, Guarantee, Overlap, Policy};
 
 use crate::fault::{Fault, points};
 use crate::gate::GATE_REGION;
@@ -44,6 +44,11 @@ pub(crate) fn policy(rng: &mut Rng) -> Policy {
     policy.least_chance = u16::try_from(rng.range(0, 300)).unwrap_or(0);
     policy.max_pending = if rng.chance(10) { 4 } else { 1_000 };
     policy.max_pending_per_agent = if rng.chance(10) { 3 } else { 256 };
+    policy.definitions = match rng.index(4) {
+        0 => Definitions::Enforce,
+        1 => Definitions::Advise,
+        _ => Definitions::Off,
+    };
     policy
 }
 

@@ -415,8 +415,10 @@ impl Teller {
                 }
                 Order::Compare { target, tip, requests } => {
                     let (conflicts, with_tip) = self.git.compare(tip, &requests, &self.queue.heads(&target));
-                    let definitions = Vec::new();
-                    self.input(Input::Compared { target, tip, requests, conflicts, with_tip, definitions })
+                    self.input(Input::Compared { target, tip, requests, conflicts, with_tip })
+                }
+                Order::ReadDefinitions { target, requests, .. } => {
+                    self.input(Input::DefinitionsRead { target, requests, meetings: Vec::new() })
                 }
                 Order::Test(_) => false,
                 Order::Land { landing, .. } => self.land(&landing),

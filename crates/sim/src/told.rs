@@ -1,7 +1,8 @@
 use yardmaster_protocol::{BranchName, Fact, Movement, RequestId, RunId, TargetView, TipHealth, TreeId};
-use yardmaster_queue::{BaseRed, Cycles, Overlap, Step};
+use yardmaster_queue::{BaseRed, Cycles, Definitions, Overlap, Step};
 
 use crate::daemon::Daemon;
+use crate::git::Git;
 use crate::ledger::{Asked, End, Ledger, Truth};
 use crate::violation::Violation;
 use crate::world::World;
@@ -38,6 +39,24 @@ impl Ledger {
         let came_back = |r: &RequestId| came_back || self.was_apart.contains(r);
         let below = asked.behind.iter().find(shares).filter(|r| !came_back(r) && !came_back(&request));
         Violation::unless(below.is_none(), "who shares a file is kept apart", || {
+            format!("{request} is tested on top of {below:?}")
+        })
+    }
+
+    /// Nor is who meets somebody beneath it at a definition, where that is enforced; but what lands as one unit gets
+    /// its places as one.
+    pub(crate) fn meets_nobody(&self, truth: &Truth, asked: &Asked) -> Result<(), Violation> {
+        let enforced = truth.policy.definitions == Definitions::Enforce;
+        let Some(request) = asked.request.filter(|_| enforced) else { return Ok(()) };
+        let head = |r: &RequestId| self.requests.get(r).and_then(|r| r.head);
+        let meets = |r: &&RequestId| head(r).zip(head(&request)).is_some_and(|(a, b)| Git::do_meet(a, b));
+        let bundles = truth.policy.cycles == Cycles::Bundle;
+        let needs = |r: &RequestId| self.requests.get(r).map(|r| &r.announcement.depends_on);
+        let in_unit = |r: &RequestId| bundles && needs(r).is_some_and(|needs| !needs.is_empty());
+        let came_back = self.reloads > 0 || self.was_red.contains(&asked.target);
+        let came_back = |r: &RequestId| came_back || self.was_apart.contains(r) || in_unit(r);
+        let below = asked.behind.iter().find(meets).filter(|r| !came_back(r) && !came_back(&request));
+        Violation::unless(below.is_none(), "who meets at a definition is kept apart", || {
             format!("{request} is tested on top of {below:?}")
         })
     }

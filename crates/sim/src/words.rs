@@ -21,7 +21,7 @@ pub(crate) fn words(event: &Event) -> BTreeSet<String> {
                 say(&format!("{cause} with"), &there.join(" "));
             }
         }
-        EventBody::MergeBlocked { reason, blockers } => {
+        EventBody::MergeBlocked { reason, blockers, .. } => {
             reason.iter().for_each(|reason| say("reason", reason));
             for blocker in blockers {
                 let (with, paths) = (blocker.with.is_some(), !blocker.paths.is_empty());

@@ -63,6 +63,7 @@ pub(crate) enum Own {
     RolledUp { target: BranchName, parents: (CommitId, CommitId), made: Option<CommitId> },
     Merged { target: BranchName, merges: Option<Vec<Assembled>> },
     Compared { target: BranchName, comparison: Box<Input> },
+    DefinitionsRead { target: BranchName, read: Box<Input> },
     PushReturns { target: BranchName, landing: Landing, pushed: Option<Pushed> },
     LookDue { target: BranchName, periodic: bool },
     LookReturns { target: BranchName, known: Option<CommitId>, sighting: Option<Sighting> },

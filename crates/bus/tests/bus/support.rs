@@ -108,6 +108,7 @@ pub(crate) fn event(n: u64) -> Event {
             declared_mismatch: None,
             pressure: Pressure::Steady,
             pending: 1,
+            advice: Vec::new(),
         },
     }
 }

@@ -178,9 +178,12 @@ impl<'a> Drive<'a> {
             }
             Order::Compare { target, tip, requests } => {
                 let question = Question { tip, new: requests, heads: self.queue.heads(&target) };
-                let Comparison { tip, requests, conflicts, with_tip, definitions } =
+                let Comparison { tip, requests, conflicts, with_tip } =
                     compare(self.mirror, &self.known, question)?;
-                Input::Compared { target, tip, requests, conflicts, with_tip, definitions }
+                Input::Compared { target, tip, requests, conflicts, with_tip }
+            }
+            Order::ReadDefinitions { target, requests, .. } => {
+                Input::DefinitionsRead { target, requests, meetings: Vec::new() }
             }
             Order::RollUp { target, rollup } => {
                 let commit = self.mirror.roll_up(&rollup)?;

@@ -5,7 +5,7 @@ mod chain;
 mod estimate;
 mod what_if;
 
-use yardmaster_protocol::{BranchName, DefinitionMeeting, Explanation, Link, LinkKind, Millis, RequestId};
+use yardmaster_protocol::{Explanation, Link, LinkKind, Millis, RequestId};
 
 use crate::policy::Policy;
 use crate::state::{Ended, Queue};
@@ -36,7 +36,7 @@ impl Queue {
                     sentence: in_one(&chain),
                     actions: self.actions(id, &chain),
                     estimate: reading.estimate(id, live, &chain),
-                    definitions: self.definitions(&live.target, id),
+                    definitions: self.definitions_met(id, MAX_DEFINITIONS),
                     target: live.target.clone(),
                     row,
                     chain,
@@ -47,11 +47,6 @@ impl Queue {
             (None, Some(ended)) => Some(bounded(self.explain_end(id, ended, now, policy))),
             (None, None) => None,
         }
-    }
-
-    fn definitions(&self, target: &BranchName, id: RequestId) -> Vec<DefinitionMeeting> {
-        let known = self.targets.get(target).map_or(&[][..], |t| t.compared.definitions_of(id));
-        known.iter().take(MAX_DEFINITIONS).cloned().collect()
     }
 
     /// How it ended, and what became of it since.

@@ -245,7 +245,7 @@ impl World {
                 let (to, outcome, project) = (landing.to, LandOutcome::Landed { seen }, self.project());
                 self.input(Input::LandEnded { target, to, outcome, project });
             }
-            Order::Pin { .. } | Order::Compare { .. } => {}
+            Order::Pin { .. } | Order::Compare { .. } | Order::ReadDefinitions { .. } => {}
         }
     }
 }

@@ -87,6 +87,7 @@ impl Minds {
             | Order::Assemble { .. }
             | Order::RollUp { .. }
             | Order::Compare { .. }
+            | Order::ReadDefinitions { .. }
             | Order::Test(_) => None,
         }
     }
@@ -153,7 +154,7 @@ impl Minds {
                 Order::Test(_) => mind.tests.push(id),
                 Order::Land { .. } => mind.land = Some(id),
                 // Nothing is tested in batches here.
-                Order::Compare { .. } | Order::RollUp { .. } => {}
+                Order::Compare { .. } | Order::ReadDefinitions { .. } | Order::RollUp { .. } => {}
             }
         }
         let id = u32::try_from(self.minds.len()).unwrap_or(u32::MAX);
@@ -234,6 +235,7 @@ impl Minds {
             Order::Pin { .. }
             | Order::RollUp { .. }
             | Order::Compare { .. }
+            | Order::ReadDefinitions { .. }
             | Order::Test(_)
             | Order::Land { .. } => (self.setting.root, Vec::new()),
         }
@@ -246,6 +248,7 @@ impl Minds {
             | Order::Assemble { .. }
             | Order::RollUp { .. }
             | Order::Compare { .. }
+            | Order::ReadDefinitions { .. }
             | Order::Land { .. } => None,
         };
         let passes = |j: &GateJob| self.setting.rules.is_green(&self.setting.git.files_of(j.tree), &j.gate);
