@@ -5,6 +5,7 @@
 mod claims;
 mod daemon;
 pub mod exhaust;
+pub mod experiment;
 mod fault;
 mod foretold;
 mod gate;

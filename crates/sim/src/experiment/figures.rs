@@ -1,0 +1,77 @@
+use std::fmt::Write as _;
+
+use super::accept::rms_log_error;
+use super::grid::{Cell, grid};
+use super::outcome::Mean;
+use super::planner::{Knowledge, Planner, Run};
+use super::published::{P50, P99, PER_HOUR, WORKERS};
+
+/// Whom the tables show beside what was published: its planner as it is rebuilt here, and a patient one with better knowledge.
+pub const SHOWN: [Planner; 2] =
+    [Planner::SubmitQueue, Planner::Patient(Knowledge { false_edges: Some(0.1), accuracy: 0.99 })];
+
+/// Those of `planners` in all 25 cells of the published tables, with the seeds from 0.
+pub fn figures(planners: &[Planner], seeds: u64, jobs: usize) -> Vec<Vec<Cell>> {
+    let cells = |planner: &Planner| {
+        let every = PER_HOUR.iter().flat_map(|rate| WORKERS.iter().map(move |n| (*planner, *rate, *n)));
+        grid(&every.collect::<Vec<_>>(), seeds, jobs)
+    };
+    planners.iter().map(cells).collect()
+}
+
+/// The tables, as Markdown.
+pub fn tables(shown: &[Vec<Cell>]) -> String {
+    let mut text = String::new();
+    table(&mut text, "P50 ÷ Oracle∞", shown, Some(P50), |r| r.p50);
+    table(&mut text, "P99 ÷ Oracle∞", shown, Some(P99), |r| r.p99);
+    table(&mut text, "P50 ÷ Oracle with the same workers", shown, None, |r| r.p50_same);
+    table(&mut text, "Builds per change", shown, None, |r| r.builds);
+    for cells in shown {
+        let Some(first) = cells.first() else { continue };
+        let runs = || cells.iter().flat_map(|c| &c.runs);
+        let (worlds, broken) = (runs().count(), runs().map(|r| r.violations).sum::<usize>());
+        let (again, left) =
+            (runs().map(|r| r.repeated).sum::<usize>(), runs().map(|r| r.undecided).sum::<usize>());
+        let name = first.planner.name();
+        let _ = write!(
+            text,
+            "- {name}: {worlds} worlds; {broken} landings that broke the target, {again} builds that were "
+        );
+        let _ = writeln!(text, "stopped and started again on the same tree, {left} changes undecided.");
+        if first.planner == Planner::SubmitQueue {
+            let _ = writeln!(
+                text,
+                "  Against the published P50: root mean square logarithmic error {:.3}.",
+                rms_log_error(cells)
+            );
+        }
+    }
+    text
+}
+
+fn table(
+    text: &mut String,
+    title: &str,
+    shown: &[Vec<Cell>],
+    published: Option<[[f64; 5]; 5]>,
+    of: fn(&Run) -> f64,
+) {
+    let names: Vec<String> = shown.iter().filter_map(|c| Some(c.first()?.planner.name())).collect();
+    let head = if published.is_some() { " published |" } else { "" };
+    let line = if published.is_some() { " ---: |" } else { "" };
+    let _ = writeln!(text, "\n**{title}**\n\n| changes/h | workers |{head} {} |", names.join(" | "));
+    let _ = writeln!(text, "| ---: | ---: |{line}{}", " ---: |".repeat(names.len()));
+    for (row, rate) in PER_HOUR.iter().enumerate() {
+        for (column, workers) in WORKERS.iter().enumerate() {
+            let _ = write!(text, "| {rate} | {workers} |");
+            if let Some(published) = published {
+                let _ = write!(text, " {:.2} |", published[row][column]);
+            }
+            for cells in shown {
+                let mean = cells.get(row * WORKERS.len() + column).map_or(Mean::default(), |c| c.mean(of));
+                let _ = write!(text, " {:.2} ± {:.2} |", mean.value, mean.half);
+            }
+            text.push('\n');
+        }
+    }
+}

@@ -1,0 +1,28 @@
+use yardmaster_protocol::{BranchName, Gate, Independence, Project};
+use yardmaster_queue::{GateRule, Policy};
+
+use super::outcome::Outcome;
+use super::product::{Site, live};
+use super::random::{Purpose, stream};
+use super::trace::of_world;
+use super::world::World;
+
+/// Our planner as it is in the product, in a published world; `declared`: the project says that changes without a common file
+/// are independent.
+///
+/// # Panics
+/// When the product's words for a branch or a project are not understood: a bug.
+pub fn ours(world: &World, workers: usize, declared: bool) -> Outcome {
+    let mut policy = policy();
+    let slots = u32::try_from(workers).unwrap_or(u32::MAX);
+    (policy.slots, policy.window_min, policy.window_max) = (slots, slots, slots);
+    let independence = if declared { Independence::Files } else { Independence::None };
+    let project = Project { independence, ..Project::default() };
+    let site = Site { policy, project, slots: workers, flake: 0.0, flakes: stream(0, Purpose::Flakes) };
+    live(of_world(world), world.len(), site, &mut |_, _, _| None)
+}
+
+fn policy() -> Policy {
+    let target = BranchName::new("main".to_owned()).unwrap_or_else(|e| panic!("main is a branch: {e}"));
+    Policy { gate: GateRule::Fixed(Gate::command("gate")), ageing_ms: u64::MAX, ..Policy::new(target) }
+}
