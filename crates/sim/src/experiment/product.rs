@@ -193,6 +193,8 @@ impl Life<'_> {
                 let (conflicts, with_tip) = (Vec::new(), Vec::new());
                 self.input(Input::Compared { target, tip, requests, conflicts, with_tip });
             }
+            // Nothing here is source code.
+            Order::ReadDefinitions { .. } => {}
             Order::RollUp { target, rollup } => {
                 let (base, top) = (rollup.base, rollup.top);
                 let commit = CommitId(ObjectId(digest(&[b"roll", &base.0.0, &top.0.0])));
