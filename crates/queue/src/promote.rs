@@ -165,7 +165,8 @@ impl Queue {
         let Some(target) = self.targets.get(name).filter(|_| !self.index.promoted.is_empty()) else { return };
         let mut turns: BTreeMap<RequestId, Turn> = BTreeMap::new();
         for id in &target.stack {
-            let own = self.live.get(id).map_or(NO_TURN, Request::turn);
+            // Who was red together with others was set aside, and stays there until it is known why.
+            let own = self.live.get(id).filter(|r| r.suspicion.is_none()).map_or(NO_TURN, Request::turn);
             let is_moved = own != NO_TURN;
             let mut needs = if is_moved { self.pending_needs(*id) } else { BTreeSet::new() };
             needs.retain(|need| !target.is_landing(*need));

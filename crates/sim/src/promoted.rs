@@ -57,13 +57,14 @@ impl Ledger {
         Violation::unless(holds, "a place is given up for a reason", || format!("{request} for {by}"))
     }
 
-    /// Nobody who was moved less far to the front is beneath a candidate, but for what is being pushed, and for
-    /// what somebody needs.
+    /// Nobody who was moved less far to the front is beneath a candidate, but for what is being pushed, for what
+    /// somebody needs, and where it was set aside because it was red with others.
     pub(crate) fn is_in_turn(&self, asked: &Asked) -> Result<(), Violation> {
         let Some(request) = asked.request else { return Ok(()) };
         let needs =
             |r: &RequestId| self.requests.get(r).is_some_and(|r| !r.announcement.depends_on.is_empty());
-        let free = !std::iter::once(&request).chain(&asked.behind).any(needs);
+        let is_set_aside = self.doubtful.contains(&request);
+        let free = !is_set_aside && !std::iter::once(&request).chain(&asked.behind).any(needs);
         let wrong = |r: &&RequestId| self.turn(**r) > self.turn(request) && !self.pushed.contains_key(r);
         let below = asked.behind.iter().find(wrong).filter(|_| free);
         Violation::unless(below.is_none(), "who is moved to the front stands in front", || {
