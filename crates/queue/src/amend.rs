@@ -1,5 +1,7 @@
 //! The same head announced again with other words about its place: what it depends on, how urgent it is.
 
+use std::sync::Arc;
+
 use yardmaster_protocol::{Fact, RequestId};
 
 use crate::state::Queue;
@@ -34,8 +36,9 @@ impl Queue {
         let Fact::Amended { request, published, depends_on, priority, .. } = fact else { return };
         let Some(live) = self.live.get_mut(request) else { return };
         live.amended = *published;
-        live.announcement.depends_on.clone_from(depends_on);
-        live.announcement.priority = *priority;
+        let announcement = Arc::make_mut(&mut live.announcement);
+        announcement.depends_on.clone_from(depends_on);
+        announcement.priority = *priority;
         if depends_on.is_empty() {
             self.index.dependents.remove(request);
         } else if live.custody().is_some() {

@@ -77,7 +77,7 @@ fn grounds<'a>(
     policy: &Policy,
 ) -> impl Iterator<Item = Ground<'a>> {
     let custody = request.custody().filter(|_| policy.overlap != Overlap::Textual);
-    let files = custody.into_iter().flat_map(|c| &c.files).map(|f| Ground::File(f.as_str()));
+    let files = custody.into_iter().flat_map(|c| c.files.iter()).map(|f| Ground::File(f.as_str()));
     let of_systems = policy.overlap == Overlap::Systems;
     let systems = if of_systems { queue.systems_of(id, request) } else { BTreeSet::new() };
     files.chain(systems.into_iter().map(Ground::System))

@@ -1,4 +1,5 @@
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use yardmaster_protocol::{
     About, Blocker, BranchName, Entry, Event, EventBody, Fact, Independence, Landing, Millis, Mismatch,
@@ -253,7 +254,7 @@ impl Queue {
             id,
             Request {
                 target: target.clone(),
-                announcement: announcement.clone(),
+                announcement: Arc::new(announcement.as_ref().clone()),
                 traceparent: traceparent.clone(),
                 intake: *intake,
                 published: *published,
@@ -279,7 +280,7 @@ impl Queue {
             head: *head,
             merge_base: *merge_base,
             size: *size,
-            files: files.clone(),
+            files: Arc::new(files.clone()),
         });
         self.taken.insert(request.intake);
         self.index_live(id);
@@ -487,9 +488,11 @@ impl Queue {
         let request = self.forget(id)?;
         self.progress(&request.target, at);
         let mut files = request.custody().map(|c| c.files.clone()).unwrap_or_default();
-        files.truncate(FILES_KEPT_AFTER_LANDING);
+        if files.len() > FILES_KEPT_AFTER_LANDING {
+            Arc::make_mut(&mut files).truncate(FILES_KEPT_AFTER_LANDING);
+        }
         let head = request.head();
-        self.ended.insert(
+        Arc::make_mut(&mut self.ended).insert(
             id,
             Ended {
                 target: request.target,
@@ -505,7 +508,7 @@ impl Queue {
         );
         self.index_ended(id);
         while self.ended.len() > ENDED_KEPT {
-            let Some((oldest, gone)) = self.ended.pop_first() else { break };
+            let Some((oldest, gone)) = Arc::make_mut(&mut self.ended).pop_first() else { break };
             self.unindex_ended(oldest, &gone);
         }
         event

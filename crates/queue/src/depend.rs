@@ -53,7 +53,7 @@ impl Queue {
             return Need::Landed;
         }
         match self.index.by_name.get(name) {
-            Some(pending) => Need::Pending(pending.clone()),
+            Some(pending) => Need::Pending(pending.iter().copied().collect()),
             None if self.index.landed_names.contains_key(name) => Need::Landed,
             None => Need::Unknown,
         }
@@ -120,7 +120,9 @@ impl Queue {
             if let Some(lost) = pending.iter().find(|r| below.contains(r) && !behind.contains(r)) {
                 return Some(Missing::Request(*lost));
             }
-            if pending.iter().any(|r| behind.contains(r)) || self.index.landed_names.contains_key(name) {
+            if pending.iter().any(|r| behind.contains(r))
+                || self.index.landed_names.contains_key(name.as_str())
+            {
                 return None;
             }
             Some(pending.first().map_or_else(|| Missing::Name(name.clone()), |r| Missing::Request(*r)))

@@ -1,4 +1,5 @@
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use yardmaster_protocol::{
@@ -114,7 +115,7 @@ impl Queue {
     ) -> Caused {
         let mut labels = Vec::new();
         for id in requests {
-            let Some(mut ended) = self.ended.remove(id) else { continue };
+            let Some(mut ended) = Arc::make_mut(&mut self.ended).remove(id) else { continue };
             self.unindex_ended(*id, &ended);
             ended.fell_off = true;
             if labels.len() < NAMED {
@@ -122,7 +123,7 @@ impl Queue {
                 labels.push(format!("{id} ({} by {})", a.branch, a.agent));
             }
             let names = [ended.announcement.requirement.to_string(), ended.announcement.branch.to_string()];
-            self.ended.insert(*id, ended);
+            Arc::make_mut(&mut self.ended).insert(*id, ended);
             self.index_ended(*id);
             names.into_iter().for_each(|name| self.index_landed_name(name));
         }

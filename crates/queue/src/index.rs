@@ -1,7 +1,9 @@
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use yardmaster_protocol::{AgentName, BranchName, Globs, IntakeSeq, RequestId};
 
+use crate::few::Few;
 use crate::intent::Place;
 use crate::rules::{Mark, Rules};
 use crate::state::{Ended, Phase, Queue, Request};
@@ -10,9 +12,9 @@ use crate::state::{Ended, Phase, Queue, Request};
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Index {
     /// Live requests by target and branch.
-    pub(crate) by_branch: BTreeMap<(BranchName, BranchName), BTreeSet<RequestId>>,
+    pub(crate) by_branch: BTreeMap<(BranchName, BranchName), Few>,
     /// Live requests by requirement and by branch.
-    pub(crate) by_name: BTreeMap<String, BTreeSet<RequestId>>,
+    pub(crate) by_name: BTreeMap<Arc<str>, Few>,
     /// Live requests that are in custody and depend on something.
     pub(crate) dependents: BTreeSet<RequestId>,
     /// Live requests by the agent that announced them.
@@ -22,9 +24,9 @@ pub(crate) struct Index {
     /// Messages of arriving requests.
     pub(crate) arriving: BTreeMap<IntakeSeq, RequestId>,
     /// Ended requests by target and branch.
-    pub(crate) ended_by_branch: BTreeMap<(BranchName, BranchName), BTreeSet<RequestId>>,
+    pub(crate) ended_by_branch: Arc<BTreeMap<(BranchName, BranchName), Few>>,
     /// The latest landed request by requirement and by branch.
-    pub(crate) landed_names: BTreeMap<String, RequestId>,
+    pub(crate) landed_names: Arc<BTreeMap<Arc<str>, RequestId>>,
     /// Live requests in custody that have no place in the stack, by target.
     pub(crate) waiting: BTreeMap<BranchName, BTreeSet<RequestId>>,
     /// Live requests in custody that were not held against each other yet, by target.
@@ -36,7 +38,7 @@ pub(crate) struct Index {
     /// How often the branch of each was red lately, where it was.
     pub(crate) setbacks: BTreeMap<RequestId, usize>,
     /// Latest ended request by requirement and by branch.
-    pub(crate) ended_names: BTreeMap<String, RequestId>,
+    pub(crate) ended_names: Arc<BTreeMap<Arc<str>, RequestId>>,
     /// Branches with more than one request in custody.
     pub(crate) crowded: BTreeSet<(BranchName, BranchName)>,
     /// What the projects of the targets say about paths.
@@ -110,7 +112,7 @@ impl Queue {
         let a = &request.announcement;
         let key = (request.target.clone(), a.branch.clone());
         for name in [a.requirement.as_str(), a.branch.as_str()] {
-            self.index.by_name.entry(name.to_owned()).or_default().insert(id);
+            self.index.by_name.entry(name.into()).or_default().insert(id);
         }
         self.index.by_branch.entry(key.clone()).or_default().insert(id);
         self.index.by_agent.entry(a.agent.clone()).or_default().insert(id);
@@ -161,7 +163,7 @@ impl Queue {
         let a = &request.announcement;
         for name in [a.requirement.as_str(), a.branch.as_str()] {
             if let Some(set) = self.index.by_name.get_mut(name) {
-                set.remove(&id);
+                set.remove(id);
                 if set.is_empty() {
                     self.index.by_name.remove(name);
                 }
@@ -169,7 +171,7 @@ impl Queue {
         }
         let key = (request.target.clone(), a.branch.clone());
         if let Some(set) = self.index.by_branch.get_mut(&key) {
-            set.remove(&id);
+            set.remove(id);
             if set.len() < 2 {
                 self.index.crowded.remove(&key);
             }
@@ -198,17 +200,24 @@ impl Queue {
         let Some(ended) = self.ended.get(&id) else { return };
         let a = &ended.announcement;
         let key = (ended.target.clone(), a.branch.clone());
-        self.index.ended_by_branch.entry(key).or_default().insert(id);
+        Arc::make_mut(&mut self.index.ended_by_branch).entry(key).or_default().insert(id);
         for name in [a.requirement.as_str(), a.branch.as_str()] {
-            let latest = self.index.ended_names.entry(name.to_owned()).or_insert(id);
+            let latest = Arc::make_mut(&mut self.index.ended_names).entry(name.into()).or_insert(id);
             *latest = id.max(*latest);
         }
         if ended.is_on_target() {
             for name in [a.requirement.as_str(), a.branch.as_str()] {
-                let latest = self.index.landed_names.entry(name.to_owned()).or_insert(id);
+                let latest = Arc::make_mut(&mut self.index.landed_names).entry(name.into()).or_insert(id);
                 *latest = id.max(*latest);
             }
         }
+    }
+
+    /// As if nothing had ended.
+    pub(crate) fn forget_index_of_ended(&mut self) {
+        self.index.ended_by_branch = Arc::default();
+        self.index.landed_names = Arc::default();
+        self.index.ended_names = Arc::default();
     }
 
     /// Who landed last under a name, once somebody who did is on the target no more.
@@ -217,25 +226,26 @@ impl Queue {
             |e: &Ended| e.announcement.requirement.as_str() == name || e.announcement.branch.as_str() == name;
         let latest = self.ended.iter().rev().find(|(_, e)| e.is_on_target() && named(e)).map(|(id, _)| *id);
         if let Some(id) = latest {
-            self.index.landed_names.insert(name, id);
+            Arc::make_mut(&mut self.index.landed_names).insert(name.into(), id);
         }
     }
 
     pub(crate) fn unindex_ended(&mut self, id: RequestId, ended: &Ended) {
         let a = &ended.announcement;
         let key = (ended.target.clone(), a.branch.clone());
-        if let Some(set) = self.index.ended_by_branch.get_mut(&key) {
-            set.remove(&id);
-            if set.is_empty() {
-                self.index.ended_by_branch.remove(&key);
+        let by_branch = Arc::make_mut(&mut self.index.ended_by_branch);
+        if let Some(few) = by_branch.get_mut(&key) {
+            few.remove(id);
+            if few.is_empty() {
+                by_branch.remove(&key);
             }
         }
         for name in [a.requirement.as_str(), a.branch.as_str()] {
             if self.index.ended_names.get(name) == Some(&id) {
-                self.index.ended_names.remove(name);
+                Arc::make_mut(&mut self.index.ended_names).remove(name);
             }
             if self.index.landed_names.get(name) == Some(&id) {
-                self.index.landed_names.remove(name);
+                Arc::make_mut(&mut self.index.landed_names).remove(name);
             }
         }
     }

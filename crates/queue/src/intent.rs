@@ -211,7 +211,7 @@ impl Act<'_> {
             requirement: a.requirement.clone(),
             commit: *commit,
         });
-        moved.paths.extend(live.custody().into_iter().flat_map(|c| &c.files).cloned());
+        moved.paths.extend(live.custody().into_iter().flat_map(|c| c.files.iter()).cloned());
     }
 
     /// What agents are to be told of the landings of this step.

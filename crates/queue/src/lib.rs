@@ -11,6 +11,7 @@ mod definitions;
 mod depend;
 mod explain;
 mod failure;
+mod few;
 mod flake;
 mod freeze;
 mod health;

@@ -78,7 +78,7 @@ impl Rules {
         custody: &Custody,
     ) -> BTreeMap<BTreeSet<AgentName>, Vec<String>> {
         let mut owned: BTreeMap<BTreeSet<AgentName>, Vec<String>> = BTreeMap::new();
-        for path in &custody.files {
+        for path in custody.files.iter() {
             if let Some(owners) = self.owners.of(path)
                 && !owners.contains(&request.announcement.agent)
             {

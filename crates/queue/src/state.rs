@@ -1,4 +1,5 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use yardmaster_protocol::{
@@ -32,7 +33,9 @@ pub struct Queue {
     pub(crate) now: Millis,
     pub(crate) last_request: u64,
     pub(crate) live: BTreeMap<RequestId, Request>,
-    pub(crate) ended: BTreeMap<RequestId, Ended>,
+    /// Shared: a copy costs nothing until one of the two forgets or remembers more.
+    #[serde(with = "shared")]
+    pub(crate) ended: Arc<BTreeMap<RequestId, Ended>>,
     pub(crate) taken: Taken,
     pub(crate) targets: BTreeMap<BranchName, Target>,
     pub(crate) remote_lost: Option<String>,
@@ -67,7 +70,8 @@ pub(crate) struct Counts {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Request {
     pub(crate) target: BranchName,
-    pub(crate) announcement: Box<Announcement>,
+    #[serde(with = "shared")]
+    pub(crate) announcement: Arc<Announcement>,
     pub(crate) traceparent: Option<String>,
     pub(crate) intake: IntakeSeq,
     pub(crate) published: Millis,
@@ -110,7 +114,8 @@ pub(crate) struct Custody {
     pub(crate) head: CommitId,
     pub(crate) merge_base: CommitId,
     pub(crate) size: ChangeSize,
-    pub(crate) files: Vec<String>,
+    #[serde(with = "shared")]
+    pub(crate) files: Arc<Vec<String>>,
 }
 
 impl Request {
@@ -144,9 +149,11 @@ impl Request {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Ended {
     pub(crate) target: BranchName,
-    pub(crate) announcement: Box<Announcement>,
+    #[serde(with = "shared")]
+    pub(crate) announcement: Arc<Announcement>,
     pub(crate) head: Option<CommitId>,
-    pub(crate) files: Vec<String>,
+    #[serde(with = "shared")]
+    pub(crate) files: Arc<Vec<String>>,
     pub(crate) arrived: Millis,
     pub(crate) at: Millis,
     /// Whatever was published until then, by the server's clock, was so before this end could be known.
@@ -437,6 +444,26 @@ impl Queue {
     /// How many requests have not ended.
     pub fn pending(&self) -> usize {
         self.live.len()
+    }
+}
+
+/// What copies of the state have in common, as what it is.
+mod shared {
+    use std::sync::Arc;
+
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    pub(super) fn serialize<T: Serialize, S: Serializer>(
+        shared: &Arc<T>,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        T::serialize(shared, serializer)
+    }
+
+    pub(super) fn deserialize<'de, T: Deserialize<'de>, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<Arc<T>, D::Error> {
+        T::deserialize(deserializer).map(Arc::new)
     }
 }
 

@@ -1,6 +1,7 @@
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
+use std::sync::Arc;
 
 use yardmaster_protocol::{
     AgentName, Announcement, BadId, BaseMoved, BranchName, CommitId, Entry, Event, Fact, GateEvidence,
@@ -315,6 +316,7 @@ impl<'a> Act<'a> {
         }
         match inspection {
             Inspection::Pinned { head, merge_base, size, files, contained } => {
+                let files = Arc::new(files);
                 self.pin(request, Custody { head, merge_base, size, files }, contained);
             }
             Inspection::BranchMissing => self.fail(request, failure::branch_missing(live)),
@@ -356,6 +358,7 @@ impl<'a> Act<'a> {
         let rank = (turn, class, setbacks, clashes, custody.size, live.published, request);
         let position = self.take_position(rank, &target);
         let Custody { head, merge_base, size, files } = custody;
+        let files = Arc::unwrap_or_clone(files);
         self.emit(Fact::Pinned { request, head, merge_base, size, files, position });
         let seen = self.queue.targets.get(&target).and_then(|t| Some((t.tip?, t.tree?)));
         if let (true, Some((tip, tree))) = (contained && !self.is_frozen(&target), seen) {

@@ -261,7 +261,7 @@ fn ended_view(id: RequestId, ended: &Ended) -> RequestView {
         row: ended_row(id, ended),
         target: ended.target.clone(),
         head: ended.head,
-        files: ended.files.clone(),
+        files: ended.files.as_ref().clone(),
         blockers,
         candidate: failure.as_ref().and_then(|f| f.evidence.candidate),
         run,

@@ -1,5 +1,6 @@
 use std::cmp::Reverse;
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use yardmaster_protocol::{
     Assembly, BlockerKind, BranchName, Change, ChangeSize, CommitId, Counterfactual, Inspection, IntakeSeq,
@@ -83,7 +84,7 @@ impl Queue {
         let needs = self.live.values().flat_map(|r| &r.announcement.depends_on);
         let names: BTreeSet<&str> = needs.map(String::as_str).collect();
         let mut kept = BTreeSet::new();
-        for (id, ended) in &self.ended {
+        for (id, ended) in self.ended.iter() {
             let a = &ended.announcement;
             let by_name = names.contains(a.requirement.as_str()) || names.contains(a.branch.as_str());
             // Whoever replaced one that is needed is needed in its place, and has a higher id.
@@ -93,10 +94,10 @@ impl Queue {
                 kept.extend(if let Ending::Superseded { by } = &ended.ending { Some(*by) } else { None });
             }
         }
-        for (id, ended) in self.ended.iter().filter(|(id, _)| !kept.contains(id)) {
-            copy.ended.remove(id);
-            copy.unindex_ended(*id, ended);
-        }
+        let ended = kept.iter().filter_map(|id| Some((*id, self.ended.get(id)?.clone())));
+        copy.ended = Arc::new(ended.collect());
+        copy.forget_index_of_ended();
+        kept.iter().for_each(|id| copy.index_ended(*id));
         for target in copy.targets.values_mut() {
             let made = target.assemblies.values().filter_map(|a| match a {
                 Assembly::Clean { tree, .. } => Some(*tree),
@@ -220,7 +221,7 @@ impl Queue {
                 lines: own.size.lines.saturating_add(theirs.size.lines),
                 files: own.size.files.saturating_add(theirs.size.files),
             },
-            files: own.files.iter().chain(&theirs.files).cloned().collect(),
+            files: Arc::new(own.files.iter().chain(theirs.files.iter()).cloned().collect()),
         };
         let mut copy = self.clone();
         let depends = |a: &mut yardmaster_protocol::Announcement| a.depends_on.push(other.to_string());
@@ -261,6 +262,7 @@ impl Queue {
             return None;
         }
         let Custody { head, merge_base, size, files } = custody;
+        let files = Arc::unwrap_or_clone(files);
         let found = Inspection::Pinned { head, merge_base, size, files, contained: false };
         self.step(reading.now, reading.policy, Input::Inspected(vec![(new, found)]));
         self.live.contains_key(&new).then_some(new)
