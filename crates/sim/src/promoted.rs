@@ -1,7 +1,7 @@
 //! What operators move to the front, as the checks see it.
 
 use yardmaster_protocol::RequestId;
-use yardmaster_queue::{Input, Overlap};
+use yardmaster_queue::{Definitions, Input, Overlap};
 
 use crate::ledger::{Asked, Ledger, Truth};
 use crate::violation::Violation;
@@ -46,6 +46,7 @@ impl Ledger {
         let clash = pair.is_some_and(|(own, other)| {
             let heads = own.head.zip(other.head);
             truth.policy.overlap == Overlap::Systems
+                || truth.policy.definitions == Definitions::Enforce
                 || (truth.policy.overlap == Overlap::Files
                     && own.files.intersection(&other.files).next().is_some())
                 || heads.is_some_and(|(a, b)| truth.git.merge_files(a, b).is_err())
