@@ -132,7 +132,12 @@ impl House {
         let args = self.args(more);
         let args: Vec<&str> = args.iter().map(String::as_str).collect();
         let home = self.dir.path().join("home").to_string_lossy().into_owned();
-        let mut all = vec![("YARDMASTER__REPO__POLL", "500ms"), ("XDG_STATE_HOME", home.as_str())];
+        // Where it is not about batches each one has a commit of its own on main, so that it can be counted.
+        let mut all = vec![
+            ("YARDMASTER__REPO__POLL", "500ms"),
+            ("YARDMASTER__QUEUE__BATCH", "1"),
+            ("XDG_STATE_HOME", home.as_str()),
+        ];
         all.extend(env);
         match &self.program {
             Some(program) => Daemon::start_program(program, &args, &all),

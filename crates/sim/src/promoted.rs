@@ -3,6 +3,7 @@
 use yardmaster_protocol::RequestId;
 use yardmaster_queue::{Definitions, Input, Overlap};
 
+use crate::git::Git;
 use crate::ledger::{Asked, Ledger, Truth};
 use crate::violation::Violation;
 use crate::world::World;
@@ -33,7 +34,8 @@ impl Ledger {
         Violation::unless(is_needed, "who is moved along is needed", || format!("{request} by {other}"))
     }
 
-    /// Only for somebody who was moved further in front, and with whom it is kept apart, is a place given up.
+    /// Only for somebody who was moved further in front, and with whom it is kept apart, is a place given up; what
+    /// lands as one unit gives way as one.
     pub(crate) fn gives_way(
         &mut self,
         truth: &Truth,
@@ -46,11 +48,13 @@ impl Ledger {
         let clash = pair.is_some_and(|(own, other)| {
             let heads = own.head.zip(other.head);
             truth.policy.overlap == Overlap::Systems
-                || truth.policy.definitions == Definitions::Enforce
                 || (truth.policy.overlap == Overlap::Files
                     && own.files.intersection(&other.files).next().is_some())
+                || (truth.policy.definitions == Definitions::Enforce
+                    && heads.is_some_and(|(a, b)| Git::do_meet(a, b)))
                 || heads.is_some_and(|(a, b)| truth.git.merge_files(a, b).is_err())
         });
+        let clash = clash || self.units.contains_key(&request);
         let holds = self.stacked.contains(&request)
             && !self.pushed.contains_key(&request)
             && self.turn(by) < self.turn(request)
