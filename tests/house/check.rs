@@ -33,6 +33,9 @@ async fn ask(house: &House, args: &[&str], stdin: &str) -> (i32, Value) {
     (out.status.code().expect("an exit code"), reply)
 }
 
+/// What reads definitions writes to the journal when it is done, whatever is asked meanwhile.
+const QUIET: (&str, &str) = ("YARDMASTER__QUEUE__DEFINITIONS", "off");
+
 /// Everything that a check could have left behind: each stream's last message, and every ref of the mirror.
 async fn traces(house: &House) -> (Vec<(String, u64)>, String) {
     let js = jetstream::new(house.nats.clone());
@@ -88,7 +91,7 @@ async fn a_check_says_what_would_come_and_changes_nothing() {
     house.branch("eve/1", &[("api/e", "e\n")]);
     let files: &[(&str, Option<&str>)] = &[("api/c", Some("main\n"))];
     house.remote.commit(&Change { branch: "main", from: Some("main"), files });
-    house.start(&[]).await;
+    house.start_with(&[], &[QUIET]).await;
     pend(&house).await;
     let before = traces(&house).await;
 
@@ -139,7 +142,7 @@ async fn requirements_are_told_which_can_run_side_by_side() {
         let files: &[(&str, Option<&str>)] = &[("db/schema", Some(&text)), ("docs/schema", Some(&text))];
         house.remote.commit(&Change { branch: "main", from: Some("main"), files });
     }
-    house.start(&[]).await;
+    house.start_with(&[], &[QUIET]).await;
     pend(&house).await;
     let before = traces(&house).await;
     let plan = json!([
