@@ -57,13 +57,16 @@ impl Demo {
 
     /// What the daemon is to be told.
     pub(crate) fn settings(&self, slots: u32) -> Result<Settings, CliError> {
-        Ok(Settings::isolated(&Flags {
+        let mut settings = Settings::isolated(&Flags {
             remote: Some(self.place.remote().to_string_lossy().into_owned()),
             state_dir: Some(self.place.state()),
             slots: Some(slots),
             name: Some("demo".to_owned()),
             ..Flags::default()
-        })?)
+        })?;
+        // Each of the ten is to be seen tested and landed by itself.
+        settings.policy.batch_max = 1;
+        Ok(settings)
     }
 
     /// Has the agents work and announce, and shows what comes of it, until every one has its answer and
