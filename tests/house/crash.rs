@@ -5,6 +5,8 @@ use yardmaster_bus::{Bus, BusOptions, EventStart};
 use yardmaster_tests::siege::armed_program;
 use yardmaster_tests::{House, PROJECT, announcement};
 
+/// Faults come in the middle of batches, too.
+const BATCHES: (&str, &str) = ("YARDMASTER__QUEUE__BATCH", "32");
 const GATE: &str = "#!/bin/sh\nsleep 0.1\n[ ! -e red ]\n";
 
 /// Moments that look random and are the same every time.
@@ -27,7 +29,7 @@ async fn a_daemon_that_is_killed_again_and_again_loses_and_doubles_nothing() {
     }
     house.branch("bob/red", &[("red", "")]);
     let mut moments = Moments(42);
-    house.start(&["--slots", "2"]).await;
+    house.start_with(&["--slots", "2"], &[BATCHES]).await;
     for branch in &branches {
         house.announce("ann", branch).await;
     }
@@ -36,7 +38,7 @@ async fn a_daemon_that_is_killed_again_and_again_loses_and_doubles_nothing() {
         let moment = moments.next_below(400);
         tokio::time::sleep(moment).await;
         house.kill().await;
-        house.start(&["--slots", "2"]).await;
+        house.start_with(&["--slots", "2"], &[BATCHES]).await;
     }
     for branch in &branches {
         assert_eq!(house.events.end_of(branch).await["type"], "merge_complete", "{branch}");
@@ -57,7 +59,7 @@ async fn a_nats_server_that_is_killed_under_load_loses_and_doubles_nothing() {
     for branch in &branches {
         house.branch(branch, &[(branch, "x\n")]);
     }
-    house.start(&["--slots", "2"]).await;
+    house.start_with(&["--slots", "2"], &[BATCHES]).await;
     let bus = Bus::connect(BusOptions { url: house.url.clone(), ..BusOptions::default() })
         .await
         .expect("connected");

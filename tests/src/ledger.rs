@@ -3,7 +3,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use async_nats::jetstream;
 use serde_json::Value;
 
-use crate::{House, Message};
+use crate::{House, Message, OnMain};
 
 /// Everything that the stream of events holds, checked against what must always hold.
 pub struct Ledger {
@@ -80,23 +80,17 @@ impl House {
     pub async fn check(&self) -> Ledger {
         let ledger = Ledger::read(&self.nats).await;
         ledger.check();
-        let format = "--format=%H %T %(trailers:key=Request-Id,valueonly,separator=%x2C)";
-        let log = self.remote.git(&["log", "--first-parent", format, "main"]);
         let mut landed = BTreeMap::new();
-        for line in log.lines() {
-            let fields: Vec<&str> = line.split(' ').collect();
-            if let [commit, tree, request] = fields[..]
-                && !request.is_empty()
-            {
-                let before = landed.insert(request.to_owned(), (commit.to_owned(), tree.to_owned()));
-                assert_eq!(before, None, "{request} is on main twice");
-            }
+        for OnMain { id, tree, request, rollup } in self.remote.on_main() {
+            let Some(request) = request else { continue };
+            let before = landed.insert(request.clone(), (id, tree, rollup.unwrap_or_default()));
+            assert_eq!(before, None, "{request} is on main twice");
         }
         let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
         let complete = ledger.messages.iter().map(|m| &m.event).filter(|e| e["type"] == "merge_complete");
         let told: BTreeMap<_, _> = complete
             .filter(|e| !e["commit"].is_null())
-            .map(|e| (text(&e["request"]), (text(&e["commit"]), text(&e["tree"]))))
+            .map(|e| (text(&e["request"]), (text(&e["commit"]), text(&e["tree"]), text(&e["rollup"]))))
             .collect();
         assert_eq!(told, landed, "what is told and what is on main differ:\n{}", ledger.told());
         ledger

@@ -21,7 +21,7 @@ pub use gate::{GateKeeper, Run, make_pipe};
 pub use house::{House, PROJECT, announcement};
 pub use ledger::Ledger;
 pub use refused::Refused;
-pub use remote::{Change, Remote};
+pub use remote::{Change, OnMain, Remote};
 pub use server::PlainServer;
 
 /// How long anything may take that should take a moment; generous, for machines that are busy.

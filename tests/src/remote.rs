@@ -3,6 +3,19 @@ use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+/// A commit that is on `main`, or that a batch brought there.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OnMain {
+    /// Its id.
+    pub id: String,
+    /// Its tree.
+    pub tree: String,
+    /// The request that its message names.
+    pub request: Option<String>,
+    /// The commit of the first-parent history that it is beneath; none: it is one itself.
+    pub rollup: Option<String>,
+}
+
 /// A bare repository that the queue lands in and agents push to.
 #[derive(Debug, Clone)]
 pub struct Remote {
@@ -102,6 +115,41 @@ impl Remote {
             .expect("git runs");
         child.stdin.take().expect("piped").write_all(stream.as_bytes()).expect("git reads");
         assert!(child.wait().expect("git ends").success(), "fast-import failed on:\n{stream}");
+    }
+
+    /// What is on `main`, oldest first: each commit of its first-parent history, and before one that brought a batch
+    /// the members' own.
+    pub fn on_main(&self) -> Vec<OnMain> {
+        let mut found = Vec::new();
+        for (id, tree, mut requests) in self.merges("main") {
+            if requests.len() < 2 {
+                found.push(OnMain { id, tree, request: requests.pop(), rollup: None });
+                continue;
+            }
+            for (member, tree, mut own) in self.merges(&format!("{id}^1..{id}^2")) {
+                assert!(own.len() == 1, "{member} beneath {id} is one request's");
+                found.push(OnMain { id: member, tree, request: own.pop(), rollup: Some(id.clone()) });
+            }
+            let members: Vec<_> = found.iter().filter(|m| m.rollup.as_ref() == Some(&id)).collect();
+            let named: Vec<_> = members.iter().filter_map(|m| m.request.clone()).collect();
+            assert_eq!(named, requests, "{id} has those beneath it that it names");
+            assert_eq!(members.last().map(|m| &m.tree), Some(&tree), "{id} is what its topmost member is");
+            found.push(OnMain { id, tree, request: None, rollup: None });
+        }
+        found
+    }
+
+    fn merges(&self, range: &str) -> Vec<(String, String, Vec<String>)> {
+        let format = "--format=%H %T %(trailers:key=Request-Id,valueonly,separator=%x2C)";
+        let log = self.git(&["log", "--first-parent", "--reverse", format, range]);
+        let parse = |line: &str| {
+            let mut fields = line.split(' ').map(str::to_owned);
+            let (id, tree) = (fields.next().unwrap_or_default(), fields.next().unwrap_or_default());
+            let requests = fields.next().unwrap_or_default();
+            let requests = requests.split(',').filter(|r| !r.is_empty()).map(str::to_owned).collect();
+            (id, tree, requests)
+        };
+        log.lines().map(parse).collect()
     }
 
     /// The tip of a branch.

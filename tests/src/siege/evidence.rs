@@ -4,7 +4,7 @@ use std::process::{Command, Stdio};
 use std::sync::{Mutex, OnceLock};
 
 use super::record::{Announced, Commit, Evidence, Foreign};
-use crate::{House, Ledger, Remote};
+use crate::{House, Ledger, OnMain, Remote};
 
 /// Reads the stream and the repository, and runs the gate once more at every commit of `main`.
 pub(crate) async fn collect(house: &House, announced: Vec<Announced>, foreign: Vec<Foreign>) -> Evidence {
@@ -22,21 +22,16 @@ pub(crate) async fn collect(house: &House, announced: Vec<Announced>, foreign: V
 }
 
 fn history(remote: &Remote, scratch: &Path) -> Vec<Commit> {
-    let format = "--format=%H %T %(trailers:key=Request-Id,valueonly,separator=%x2C)";
-    let log = remote.git(&["log", "--first-parent", "--reverse", format, "main"]);
-    let commit = |line: &str| {
-        let mut fields = line.split(' ');
-        let mut next = || fields.next().unwrap_or_default().to_owned();
-        let (id, tree, request) = (next(), next(), next());
+    let commit = |found: OnMain| {
+        let OnMain { id, tree, request, rollup } = found;
         let green = is_green(remote, &tree, scratch);
-        let request = Some(request).filter(|r| !r.is_empty());
         let (changes, asked) = match request {
             Some(_) => (lines(remote, &format!("{id}^1"), &id), asked(remote, &id)),
             None => (Vec::new(), Vec::new()),
         };
-        Commit { id, tree, request, green, changes, asked }
+        Commit { id, tree, request, green, changes, asked, rollup }
     };
-    log.lines().map(commit).collect()
+    remote.on_main().into_iter().map(commit).collect()
 }
 
 /// What the branch that `merge` landed does, since it left the target.

@@ -66,7 +66,7 @@ impl Field {
             flags.extend(["--nats-url", proxy.url.as_str()]);
         }
         // Here the daemon dies of many things, and never of a message.
-        let mut all = vec![("YARDMASTER__INTAKE__POISON_AFTER", "1000")];
+        let mut all = vec![("YARDMASTER__INTAKE__POISON_AFTER", "1000"), ("YARDMASTER__QUEUE__BATCH", "32")];
         all.extend(env);
         self.house.daemon = Some(self.house.launch_with(&flags, &all));
     }

@@ -54,6 +54,21 @@ fn whole() -> Evidence {
     }
 }
 
+/// What landed in a batch is told with the commit that brought it, which has to be green, and not the member.
+#[test]
+fn a_batch_is_held_against_what_was_told_of_it() {
+    let batched = |told: &str, green: bool| {
+        broken(|e| {
+            e.main[2] = Commit { rollup: Some("m1".into()), green: false, ..e.main[2].clone() };
+            e.main.push(Commit { green, ..commit("m1", None) });
+            e.events[2].event["rollup"] = told.into();
+        })
+    };
+    assert_eq!(batched("m1", true), []);
+    assert_eq!(batched("m2", true), [Rule::LandedIsTold]);
+    assert_eq!(batched("m1", false), [Rule::NeverRed]);
+}
+
 fn broken(change: impl FnOnce(&mut Evidence)) -> Vec<Rule> {
     let mut evidence = whole();
     change(&mut evidence);

@@ -64,6 +64,8 @@ pub struct Commit {
     pub changes: Vec<String>,
     /// The same of the branch that it landed, since that left the target.
     pub asked: Vec<String>,
+    /// The commit of the first-parent history that it is beneath; none: it is one itself.
+    pub rollup: Option<String>,
 }
 
 /// A commit that somebody else pushed.
