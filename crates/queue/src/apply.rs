@@ -346,8 +346,11 @@ impl Queue {
             request.phase = Phase::Stacked(custody.clone());
             let target = request.target.clone();
             self.index.not_waiting(&target, id);
+            let is_moved = request.promoted.is_some();
             self.target(&target).stack.push(id);
-            self.put_in_front(&target);
+            if is_moved {
+                self.put_in_front(&target);
+            }
             self.index_neighbours(id);
             self.progress(&target, at);
         }

@@ -93,6 +93,7 @@ impl World {
             && self.daemons.values().all(idle)
             && self.running.is_empty()
             && self.reports.is_empty()
+            && self.ledger.paused.is_empty()
             && self.stream.iter().all(|m| m.acked)
     }
 

@@ -79,10 +79,11 @@ impl Ledger {
 
     /// Whether an operator's wish has put others beneath a run's candidate, or others out of its way.
     pub(crate) fn is_overtaken(&self, request: RequestId, asked: &Asked) -> bool {
+        let set_aside = |r: &RequestId| self.doubtful.contains(r);
         let gave_way = |r: &RequestId| self.displaced.contains(r);
         let before = |(r, turn): (&RequestId, &(u64, u32))| {
             let same = self.requests.get(r).is_some_and(|r| r.target == asked.target);
-            let comes = *turn < self.turn(request) && self.stacked.contains(r);
+            let comes = (*turn < self.turn(request) || set_aside(&request)) && self.stacked.contains(r);
             same && comes && !asked.behind.contains(r)
         };
         gave_way(&request)
