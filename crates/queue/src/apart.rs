@@ -91,17 +91,19 @@ impl Queue {
             && self.targets.get(name).is_none_or(|t| t.compared.is_empty())
     }
 
-    /// Who waits outside the stack and could stand in it, but for those that are kept apart; best first.
-    fn ready(&self, name: &BranchName, policy: &Policy) -> Vec<RequestId> {
+    /// Who waits outside the stack and could stand in it, but for those that are kept apart; best first. Those that
+    /// land as one unit come together.
+    fn ready(&self, name: &BranchName, policy: &Policy) -> Vec<Vec<RequestId>> {
         let stack = self.targets.get(name).map(|t| t.stack.as_slice()).unwrap_or_default();
-        let mut ranked: Vec<(Rank, RequestId)> = self
+        let mut ranked: Vec<(Rank, Vec<RequestId>)> = self
             .waiting(name)
             .filter(|(id, r)| !self.is_held(*id, policy) && !self.waits_for_resume(*id, r))
             .filter(|(id, _)| !self.index.dependents.contains(id) || self.needs_are_met(*id, stack))
-            .map(|(id, r)| (self.rank(id, r, policy), id))
+            .map(|(id, r)| (self.rank(id, r, policy), vec![id]))
             .collect();
+        ranked.extend(self.ready_units(name, policy));
         ranked.sort_unstable();
-        ranked.into_iter().map(|(_, id)| id).collect()
+        ranked.into_iter().map(|(_, group)| group).collect()
     }
 
     /// Those in the stack that are on their way; who waits apart there holds nobody up.
@@ -114,16 +116,19 @@ impl Queue {
         ahead
     }
 
-    /// The best waiting request that may stand in the stack now. Who is kept apart from one ahead of it waits,
-    /// and keeps those after it apart in turn: nobody overtakes for ever, and nobody waits in a circle.
+    /// The best waiting request that may stand in the stack now, or all of the best unit. Who is kept apart from one
+    /// ahead of it waits, and keeps those after it apart in turn: nobody overtakes for ever, and nobody waits in a
+    /// circle.
     pub(crate) fn next_to_stack(
         &self,
         name: &BranchName,
         walk: Option<&Walk>,
         policy: &Policy,
-    ) -> Option<RequestId> {
+    ) -> Option<Vec<RequestId>> {
         if self.all_may_meet(name, policy) {
-            return self.best_waiting(name, policy);
+            let best = self.best_waiting(name, policy);
+            let ranked = best.and_then(|id| Some((self.rank(id, self.live.get(&id)?, policy), vec![id])));
+            return self.ready_units(name, policy).into_iter().chain(ranked).min().map(|(_, group)| group);
         }
         let ahead = self.under_way(name, walk, policy);
         self.first_clear(ahead, self.ready(name, policy), policy)
@@ -132,15 +137,18 @@ impl Queue {
     fn first_clear<'a>(
         &'a self,
         mut ahead: Ahead<'a>,
-        line: Vec<RequestId>,
+        line: Vec<Vec<RequestId>>,
         policy: &Policy,
-    ) -> Option<RequestId> {
-        line.into_iter().find(|id| {
-            let clear = self.live.get(id).is_some_and(|r| {
-                !self.waits_for_reading(*id, r, policy) && ahead.is_clear_of(self, *id, r, policy)
-            });
+    ) -> Option<Vec<RequestId>> {
+        line.into_iter().find(|group| {
+            let is_clear = |id: &RequestId| {
+                self.live.get(id).is_some_and(|r| {
+                    !self.waits_for_reading(*id, r, policy) && ahead.is_clear_of(self, *id, r, policy)
+                })
+            };
+            let clear = group.iter().all(is_clear);
             if !clear {
-                ahead.push(self, *id, policy);
+                group.iter().for_each(|id| ahead.push(self, *id, policy));
             }
             clear
         })
@@ -155,7 +163,8 @@ impl Queue {
     ) -> Option<RequestId> {
         let mut those = Ahead::default();
         ahead.iter().for_each(|id| those.push(self, *id, policy));
-        self.first_clear(those, line, policy)
+        let line = line.into_iter().map(|id| vec![id]).collect();
+        self.first_clear(those, line, policy)?.pop()
     }
 
     /// Whether these two are kept apart.
@@ -175,13 +184,17 @@ impl Queue {
         }
         let mut ahead = self.under_way(name, walk, policy);
         let mut held = Vec::new();
-        for id in self.ready(name, policy) {
-            let Some(request) = self.live.get(&id) else { continue };
-            let blockers = self.apart_blockers(id, request, &ahead, policy);
-            if !blockers.is_empty() {
-                held.push((id, blockers));
+        for group in self.ready(name, policy) {
+            let of =
+                |id: &RequestId| Some((*id, self.apart_blockers(*id, self.live.get(id)?, &ahead, policy)));
+            let mut told: Vec<(RequestId, Vec<Blocker>)> = group.iter().filter_map(of).collect();
+            let waits = told.iter().find(|(_, blockers)| !blockers.is_empty()).map(|(id, _)| *id);
+            if let Some(mate) = waits {
+                let free = told.iter_mut().filter(|(_, blockers)| blockers.is_empty());
+                free.for_each(|(_, blockers)| blockers.push(self.waits_for_mate(mate)));
+                held.extend(told);
             }
-            ahead.push(self, id, policy);
+            group.iter().for_each(|id| ahead.push(self, *id, policy));
         }
         held
     }
@@ -212,6 +225,19 @@ impl Queue {
         blockers
             .extend(shared.into_iter().take(NAMED).map(|(other, grounds)| self.overlapping(other, &grounds)));
         blockers
+    }
+
+    fn waits_for_mate(&self, mate: RequestId) -> Blocker {
+        Blocker {
+            kind: BlockerKind::Dependency,
+            with: Some(mate.to_string()),
+            paths: Vec::new(),
+            until: format!("what {mate} waits for has landed or left the queue"),
+            reason: format!(
+                "lands as one unit with {mate} ({}), which is kept apart from others",
+                self.label(mate)
+            ),
+        }
     }
 
     pub(crate) fn unmergeable(&self, other: RequestId, paths: &[String]) -> Blocker {

@@ -201,10 +201,9 @@ impl Act<'_> {
             let mut free = places - carrying;
             while free > 0 {
                 let next = self.queue.next_to_stack(name, Some(walk.as_ref()), self.policy);
-                if !self.stack_unit(name, next) {
-                    let Some(request) = next else { return };
-                    self.emit(Fact::Stacked { request, unit: None });
-                }
+                let Some(group) = next else { return };
+                let unit = if group.len() > 1 { group.iter().min().copied() } else { None };
+                group.into_iter().for_each(|request| self.emit(Fact::Stacked { request, unit }));
                 free -= 1;
             }
         }

@@ -2,34 +2,29 @@
 
 use std::collections::BTreeSet;
 
-use yardmaster_protocol::{BranchName, Fact, RequestId};
+use yardmaster_protocol::{BranchName, RequestId};
 
 use crate::depend::Need;
 use crate::order::Rank;
 use crate::policy::{Cycles, Policy};
 use crate::state::Queue;
-use crate::step::Act;
 
 /// More than so many that need each other are no unit.
 const MOST_MEMBERS: usize = 32;
 
 impl Queue {
-    /// The best complete unit that waits, with the rank of its best member.
-    pub(crate) fn next_unit(&self, name: &BranchName, policy: &Policy) -> Option<(Rank, Vec<RequestId>)> {
+    /// The complete units that wait, each with the rank of its best member.
+    pub(crate) fn ready_units(&self, name: &BranchName, policy: &Policy) -> Vec<(Rank, Vec<RequestId>)> {
         if policy.cycles != Cycles::Bundle || self.index.dependents.is_empty() {
-            return None;
+            return Vec::new();
         }
         let mut seen: BTreeSet<RequestId> = BTreeSet::new();
-        let mut found: Option<(Rank, Vec<RequestId>)> = None;
+        let mut found = Vec::new();
         for id in self.tangled() {
-            if !seen.insert(id) {
-                continue;
-            }
-            let unit = self.unit_of(id);
-            seen.extend(unit.iter().copied());
-            let Some(ranked) = self.ready_unit(name, &unit, policy) else { continue };
-            if found.as_ref().is_none_or(|(best, _)| ranked.0 < *best) {
-                found = Some(ranked);
+            if seen.insert(id) {
+                let unit = self.unit_of(id);
+                seen.extend(unit.iter().copied());
+                found.extend(self.ready_unit(name, &unit, policy));
             }
         }
         found
@@ -82,19 +77,5 @@ impl Queue {
         ranked.sort_unstable();
         let best = ranked.first()?.0;
         Some((best, ranked.into_iter().map(|(_, id)| id).collect()))
-    }
-}
-
-impl Act<'_> {
-    /// Gives the best unit its places, if it comes before `next`.
-    pub(crate) fn stack_unit(&mut self, name: &BranchName, next: Option<RequestId>) -> bool {
-        let Some((rank, members)) = self.queue.next_unit(name, self.policy) else { return false };
-        let other = next.and_then(|id| Some(self.queue.rank(id, self.queue.live.get(&id)?, self.policy)));
-        if other.is_some_and(|other| other < rank) {
-            return false;
-        }
-        let unit = members.iter().min().copied();
-        members.into_iter().for_each(|request| self.emit(Fact::Stacked { request, unit }));
-        true
     }
 }

@@ -110,7 +110,7 @@ impl Queue {
         if let Some((id, at)) = arriving.find_map(|id| Some((*id, arrived(id)?))) {
             return Some((at, format!("the head of {} is being fetched", self.called(id))));
         }
-        let next = self.next_to_stack(name, Some(walk), policy)?;
+        let next = *self.next_to_stack(name, Some(walk), policy)?.first()?;
         Some((arrived(&next)?, format!("{} waits for its turn", self.called(next))))
     }
 
