@@ -57,7 +57,8 @@ fn page() -> PathBuf {
 
 /// Without what differs from day to day: addresses, object ids and seconds.
 fn settled(house: &House, text: &str) -> String {
-    let text = house.redacted(text).replace(&house.dir.path().to_string_lossy().into_owned(), "[house]");
+    let text = text.replace(std::env::consts::ARCH, "[arch]").replace(std::env::consts::OS, "[os]");
+    let text = house.redacted(&text).replace(&house.dir.path().to_string_lossy().into_owned(), "[house]");
     let lead: String = text.chars().take_while(|c| *c == ' ').collect();
     let words: Vec<&str> = text.trim_start().split(' ').collect();
     let is_seconds = |i: usize| {
@@ -215,4 +216,29 @@ async fn what_is_wrong_with_the_target_is_explained() {
     std::fs::rename(&away, &here).expect("moved back");
     house.events.of_type("bob/late", "queued").await;
     assert_eq!(house.stop().await, Some(0));
+}
+
+/// The gate needs what no runner has. What is told is told again when runners come and go.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_runner_that_is_missing_is_explained() {
+    let project = "[[gate.steps]]\nname = \"train\"\nrun = \"true\"\nlabels = [\"gpu\"]\n";
+    let mut house = House::build_with(&[(".yardmaster.toml", project)]).await;
+    house.branch("ann/model", &[("model.txt", "1\n")]);
+    house.start_with(&["--slots", "1"], &SMALL).await;
+    let mut plain = house.runner("ci-1", &[]);
+    plain.ready().await;
+    queued(&house, "ann/model", &json!({})).await;
+    let names_it = |e: &Value| e.to_string().contains("ci-1");
+    let blocked = house
+        .events
+        .wait_for("the runner that is there", |e| e["type"] == "merge_blocked" && names_it(e))
+        .await;
+    assert_eq!(blocked["blockers"][0]["kind"], "runner", "{blocked}");
+    told(&house, "runner", "ann/model").await;
+    let mut gpu = house.runner("gpu-1", &["--label", "gpu"]);
+    gpu.ready().await;
+    assert_eq!(house.events.end_of("ann/model").await["type"], "merge_complete");
+    assert_eq!((gpu.stop().await, plain.stop().await), (Some(0), Some(0)));
+    assert_eq!(house.stop().await, Some(0));
+    house.check().await;
 }

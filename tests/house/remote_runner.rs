@@ -190,7 +190,8 @@ async fn a_gate_that_needs_a_label_waits_for_a_runner_that_has_it() {
     house.announce("ann", "ann/one").await;
     let note = |q: &Value| q["targets"][0]["runner_note"].as_str().unwrap_or_default().to_owned();
     let queue = asked_until(&house, &["queue"], |q| !note(q).is_empty()).await;
-    assert_eq!(note(&queue), "no runner has label gpu");
+    assert!(note(&queue).starts_with("no runner has label gpu, which step `gpu` needs; "), "{queue}");
+    assert!(note(&queue).ends_with("`yardmaster work --label gpu`"), "{queue}");
     let mut gpu = house.runner("gpu", &["--label", "gpu"]);
     gpu.ready().await;
     assert_eq!(house.events.end_of("ann/one").await["type"], "merge_complete");

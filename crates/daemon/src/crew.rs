@@ -36,9 +36,9 @@ pub(crate) fn open_lanes(settings: &Settings, state: &StateDir) -> Result<Vec<La
 }
 
 /// The directory as gates see it, wherever they are.
-fn make_cache(dir: &Path) -> Result<PathBuf, ServeError> {
+pub(crate) fn make_cache(dir: &Path) -> Result<PathBuf, RunnerError> {
     let made = std::fs::create_dir_all(dir).and_then(|()| dir.canonicalize());
-    made.map_err(|source| RunnerError::Directory { path: dir.to_owned(), source }.into())
+    made.map_err(|source| RunnerError::Directory { path: dir.to_owned(), source })
 }
 
 /// Puts every lane to work until `shutdown`.

@@ -272,6 +272,7 @@ impl Engine {
                 self.policy = self.rules.at(self.slots.saturating_add(elsewhere));
                 inputs.push(Input::PolicyChanged);
             }
+            Happening::Runners(offers) => inputs.push(Input::Runners(offers)),
             Happening::Reloaded(rules) => {
                 self.rules = Rules::clone(&rules);
                 self.policy = self.rules.at(self.slots.saturating_add(self.slots_elsewhere));
@@ -429,12 +430,7 @@ impl Engine {
 
     async fn answer(&mut self, question: Question) -> Result<(), ServeError> {
         let status = || self.status();
-        let asked_for = self.hands.asked_for();
-        let runners = |queue: QueueReply| QueueReply {
-            targets: self.runners.noted(queue.targets, &asked_for),
-            runners: self.runners.views(),
-            ..queue
-        };
+        let runners = |queue: QueueReply| QueueReply { runners: self.runners.views(), ..queue };
         match answer(question, &self.queue, &self.policy, runners, status) {
             None => {}
             Some(Question::Outcome(seq, reply)) => self.submissions.wait(seq, reply),
@@ -498,7 +494,7 @@ impl Engine {
             slots: self.slots,
             runner_slots: self.runners.slots(),
             runners: self.runners.views(),
-            targets: self.runners.noted(self.queue.target_views(&self.policy), &self.hands.asked_for()),
+            targets: self.queue.target_views(&self.policy),
             journal: self.journal.last(),
             landed,
             failed,

@@ -9,7 +9,7 @@ use yardmaster_bus::{Bus, JobTicket};
 use yardmaster_failpoint::{Point, hit};
 use yardmaster_git::{GitError, Mirror};
 use yardmaster_protocol::{
-    BranchName, CandidateSpec, CommitId, GateJob, Label, Landing, RequestId, Rollup, RunId, RunOutcome,
+    BranchName, CandidateSpec, CommitId, GateJob, Landing, RequestId, Rollup, RunId, RunOutcome,
 };
 use yardmaster_queue::{Definitions, Order, PinAsk, Policy, Queue};
 
@@ -57,8 +57,6 @@ pub(crate) struct Hands {
     read_again: Option<Instant>,
     gathering: BTreeMap<BranchName, Gathering>,
     jobs: BTreeMap<RunId, JobTicket>,
-    /// What the gates of a target's jobs need.
-    needs: BTreeMap<RunId, (BranchName, BTreeSet<Label>)>,
     /// Jobs that were not in the stream at the last look, though nobody had reported.
     missed: BTreeSet<RunId>,
     /// After trouble with the remote or the mirror.
@@ -106,7 +104,6 @@ impl Hands {
             read_again: None,
             gathering: BTreeMap::new(),
             jobs: BTreeMap::new(),
-            needs: BTreeMap::new(),
             missed: BTreeSet::new(),
             pause: None,
             wake: None,
@@ -158,8 +155,6 @@ impl Hands {
                 }
             }
         }
-        let jobs = &self.jobs;
-        self.needs.retain(|run, _| jobs.contains_key(run));
         self.gathering.retain(|target, _| pins.contains(target));
         self.retract_all_but(&wanted);
         self.ask_for(missing).await;
@@ -370,7 +365,6 @@ impl Hands {
             match self.bus.publish_job(&job, &self.epoch).await {
                 Ok(ticket) => {
                     hit(Point::AfterJobPublish);
-                    self.needs.insert(job.run.clone(), (job.target, job.gate.needs()));
                     self.jobs.insert(job.run, ticket);
                 }
                 Err(why) => {
@@ -380,11 +374,6 @@ impl Hands {
                 }
             }
         }
-    }
-
-    /// What runners are asked for now, by target.
-    pub(crate) fn asked_for(&self) -> BTreeSet<(BranchName, BTreeSet<Label>)> {
-        self.needs.values().cloned().collect()
     }
 
     fn retract_all_but(&mut self, wanted: &BTreeSet<RunId>) {

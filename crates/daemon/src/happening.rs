@@ -2,7 +2,9 @@ use std::sync::Arc;
 
 use yardmaster_bus::{Delivery, ReportAck};
 use yardmaster_git::GitError;
-use yardmaster_protocol::{Assembled, BranchName, CommitId, Inspection, RequestId, RunId, RunReport};
+use yardmaster_protocol::{
+    Assembled, BranchName, CommitId, Inspection, RequestId, RunId, RunReport, RunnerOffer,
+};
 
 use crate::api::Round;
 use crate::compare::Comparison;
@@ -37,6 +39,8 @@ pub(crate) enum Happening {
     Reloaded(Arc<Rules>),
     /// So many runs fit at the same time in runners elsewhere.
     Slots(u32),
+    /// What runners have, here and elsewhere.
+    Runners(Vec<RunnerOffer>),
     /// Somebody else leads; who.
     LeaseLost(String),
 }

@@ -43,4 +43,6 @@ pub use settings::{Flags, Settings, SettingsError};
 pub use shutdown::Shutdown;
 pub use state_dir::{known_url, state_home};
 pub use telemetry::start_logging;
+pub use yardmaster_runner::HostLimits;
+
 pub use work::{Stop, WorkError, WorkOptions, Working, work};

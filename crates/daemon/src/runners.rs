@@ -6,8 +6,8 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio::time::interval;
 use yardmaster_protocol::{
-    BranchName, ErrorBody, Label, RUNNER_WIRE, RunId, RunnerBeat, RunnerName, RunnerOrders, RunnerView,
-    ServiceErrorCode, TargetView,
+    ErrorBody, Label, RUNNER_WIRE, RunId, RunnerBeat, RunnerName, RunnerOffer, RunnerOrders, RunnerView,
+    ServiceErrorCode,
 };
 
 use crate::crew;
@@ -20,6 +20,8 @@ const SILENCE: Duration = Duration::from_secs(7);
 const REMEMBERED: Duration = Duration::from_secs(300);
 const COUNT: Duration = Duration::from_millis(250);
 const STAYS: Duration = Duration::from_secs(5);
+/// Of each group of runners with the same labels so many are named.
+const NAMED: usize = 3;
 /// More are not kept in mind.
 const MOST: usize = 4_096;
 
@@ -29,7 +31,7 @@ const MOST: usize = 4_096;
 pub(crate) struct Runners {
     known: Arc<Mutex<BTreeMap<RunnerName, Seen>>>,
     /// What the crew inside the daemon has; none: it has no slots.
-    here: Option<BTreeSet<Label>>,
+    here: Option<RunnerOffer>,
 }
 
 #[derive(Debug)]
@@ -46,7 +48,13 @@ impl Seen {
 
 impl Runners {
     pub(crate) fn new(settings: &Settings) -> Runners {
-        let here = (settings.slots > 0).then(|| crew::labels(settings.labels.clone()));
+        let here = (settings.slots > 0).then(|| RunnerOffer {
+            labels: crew::labels(settings.labels.clone()),
+            cpu: Some(settings.host.cpu),
+            mem_bytes: Some(settings.host.mem_bytes),
+            runners: Vec::new(),
+            here: true,
+        });
         Runners { known: Arc::default(), here }
     }
 
@@ -86,6 +94,8 @@ impl Runners {
             version: seen.beat.version.clone(),
             labels: seen.beat.labels.clone(),
             slots: seen.beat.slots,
+            cpu: seen.beat.cpu,
+            mem_bytes: seen.beat.mem_bytes,
             running: seen.beat.running.clone(),
             draining: seen.beat.draining,
             seen_ms: u64::try_from(now.duration_since(seen.at).as_millis()).unwrap_or(u64::MAX),
@@ -109,70 +119,85 @@ impl Runners {
         found.map(|seen| seen.beat.runner.clone())
     }
 
-    /// `targets` with a note where something is asked for that no runner can take.
-    pub(crate) fn noted(
-        &self,
-        mut targets: Vec<TargetView>,
-        asked_for: &BTreeSet<(BranchName, BTreeSet<Label>)>,
-    ) -> Vec<TargetView> {
-        for target in &mut targets {
-            let needs = asked_for.iter().filter(|(name, _)| *name == target.target).map(|(_, needs)| needs);
-            target.runner_note = needs.filter_map(|needs| self.lacking(needs)).next();
-        }
-        targets
-    }
-
-    /// Why nobody takes a job that needs these; none where somebody does.
-    fn lacking(&self, needs: &BTreeSet<Label>) -> Option<String> {
+    /// What runs can be given to: those that are there, the same labels together. Who drains counts while it
+    /// runs something.
+    pub(crate) fn offers(&self) -> Vec<RunnerOffer> {
         let now = Instant::now();
+        let mut groups: BTreeMap<BTreeSet<Label>, RunnerOffer> = BTreeMap::new();
+        groups.extend(self.here.iter().map(|here| (here.labels.clone(), here.clone())));
         let known = self.known();
-        let there: Vec<&BTreeSet<Label>> = known
-            .values()
-            .filter(|seen| !seen.is_lost(now) && !seen.beat.draining)
-            .map(|seen| &seen.beat.labels)
-            .chain(self.here.as_ref())
-            .collect();
-        if there.iter().any(|has| needs.is_subset(has)) {
-            return None;
+        let takes =
+            |seen: &&Seen| !seen.is_lost(now) && (!seen.beat.draining || !seen.beat.running.is_empty());
+        for beat in known.values().filter(takes).map(|seen| &seen.beat) {
+            let group = groups.entry(beat.labels.clone()).or_insert_with(|| RunnerOffer {
+                labels: beat.labels.clone(),
+                cpu: beat.cpu,
+                mem_bytes: beat.mem_bytes,
+                runners: Vec::new(),
+                here: false,
+            });
+            group.cpu = group.cpu.max(beat.cpu);
+            group.mem_bytes = group.mem_bytes.max(beat.mem_bytes);
+            if group.runners.len() < NAMED {
+                group.runners.push(beat.runner.clone());
+            }
         }
-        if there.is_empty() {
-            return Some("no runner is there: start one with `yardmaster work`".to_owned());
-        }
-        let nobody = |label: &&Label| !there.iter().any(|has| has.contains(*label));
-        let missing: Vec<&str> = needs.iter().filter(nobody).map(Label::as_str).collect();
-        let what = |labels: &[&str]| {
-            format!("label{} {}", if labels.len() > 1 { "s" } else { "" }, labels.join(", "))
-        };
-        Some(if missing.is_empty() {
-            let all: Vec<&str> = needs.iter().map(Label::as_str).collect();
-            format!("no runner has {} together", what(&all))
-        } else {
-            format!("no runner has {}", what(&missing))
-        })
+        groups.into_values().collect()
     }
 
-    /// Tells the engine how many runs fit elsewhere: at once where that grows, and where it shrinks only when it
-    /// stays so, since a runner that starts anew is back in a moment.
+    /// Tells the engine how many runs fit elsewhere and what runners have: at once where that grows, and where
+    /// it shrinks only when it stays so, since a runner that starts anew is back in a moment.
     pub(crate) fn count(&self, sender: mpsc::Sender<Happening>) -> JoinHandle<()> {
         let runners = self.clone();
         tokio::spawn(async move {
-            let (mut told, mut less_since) = (0, None);
+            // At a start it takes a moment until everybody has spoken: nothing is said of who is there before.
+            let (mut slots, mut offers) = (Told::new(0), Told::new(None));
             let mut ticks = interval(COUNT);
             loop {
                 ticks.tick().await;
-                let slots = runners.slots();
-                let since = *less_since.get_or_insert_with(Instant::now);
-                if slots >= told {
-                    less_since = None;
-                }
-                if slots > told || (slots < told && since.elapsed() > STAYS) {
-                    (told, less_since) = (slots, None);
-                    if sender.send(Happening::Slots(slots)).await.is_err() {
+                let slots = slots.news(runners.slots(), |now, told| now >= told);
+                let offers = offers.news(Some(runners.offers()), has_all);
+                let offers = offers.flatten().map(Happening::Runners);
+                let news = slots.map(Happening::Slots).into_iter().chain(offers);
+                for happening in news {
+                    if sender.send(happening).await.is_err() {
                         return;
                     }
                 }
             }
         })
+    }
+}
+
+/// Whether everything that was there still is. Nobody has said yet what was there: no.
+fn has_all(now: &Option<Vec<RunnerOffer>>, told: &Option<Vec<RunnerOffer>>) -> bool {
+    let has = |t: &RunnerOffer| now.iter().flatten().any(|n| n.labels == t.labels);
+    told.as_ref().is_some_and(|told| told.iter().all(has))
+}
+
+/// What was told last of something that changes by itself.
+struct Told<T> {
+    told: T,
+    less_since: Option<Instant>,
+}
+
+impl<T: PartialEq + Clone> Told<T> {
+    fn new(told: T) -> Told<T> {
+        Told { told, less_since: None }
+    }
+
+    /// What is to be told now, if anything. `is_growth` compares what is with what was told.
+    fn news(&mut self, now: T, is_growth: impl FnOnce(&T, &T) -> bool) -> Option<T> {
+        let since = *self.less_since.get_or_insert_with(Instant::now);
+        let grows = is_growth(&now, &self.told);
+        if grows || now == self.told {
+            self.less_since = None;
+        }
+        if now == self.told || !(grows || since.elapsed() > STAYS) {
+            return None;
+        }
+        (self.told, self.less_since) = (now.clone(), None);
+        Some(now)
     }
 }
 

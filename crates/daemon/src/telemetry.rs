@@ -114,6 +114,7 @@ pub(crate) fn tell(fact: &Fact) {
         }
         Fact::IntentWithdrawn { agent, branch, .. } => tracing::debug!(%agent, %branch, "intent withdrawn"),
         Fact::PressureSet { pressure, pending } => tracing::info!(?pressure, pending, "pressure"),
+        Fact::RunnersSeen { offers } => tracing::info!(groups = offers.len(), "what runners have"),
         Fact::WentOn { target } => tracing::info!(%target, "goes on"),
         Fact::TargetGreen { target, commit } => tracing::info!(%target, %commit, "the target is green again"),
         Fact::Suspected { target, run, requests, .. } => {

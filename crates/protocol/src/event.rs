@@ -260,6 +260,8 @@ pub enum BlockerKind {
     TargetRed,
     /// The queue or the target stands still.
     Hold,
+    /// No runner has what its gate needs.
+    Runner,
 }
 
 /// Why a request failed, whose fault it was, and what mends it.

@@ -3,7 +3,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     AgentName, Announcement, Assembly, Blocker, BranchName, ChangeSize, CommitId, DefinitionMeeting, Event,
     Failure, Gate, GateEvidence, IntakeSeq, Intent, Millis, Movement, Pressure, Priority, Project, Refusal,
-    RequestId, Review, RunId, RunOutcome, StepResult, TreeId,
+    RequestId, Review, RunId, RunOutcome, RunnerOffer, StepResult, TreeId,
 };
 
 /// What one input meant: facts that happened at one moment.
@@ -512,6 +512,11 @@ pub enum Fact {
         pressure: Pressure,
         /// Requests that had not ended.
         pending: u32,
+    },
+    /// What runners have is not what it was.
+    RunnersSeen {
+        /// What those have that are there, in order; nothing: nobody is there.
+        offers: Vec<RunnerOffer>,
     },
 }
 

@@ -26,6 +26,12 @@ pub struct RunnerBeat {
     pub labels: BTreeSet<Label>,
     /// How many runs it takes at the same time.
     pub slots: u32,
+    /// Processors that steps may take together; none where that is not said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cpu: Option<u32>,
+    /// Bytes of memory that steps may take together; none where that is not said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mem_bytes: Option<u64>,
     /// What it runs now.
     #[serde(default)]
     pub running: Vec<RunId>,
@@ -49,6 +55,25 @@ pub struct RunnerOrders {
     pub needs: Vec<BTreeSet<Label>>,
 }
 
+/// What living runners have: those with the same labels together.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct RunnerOffer {
+    /// The labels of each of them.
+    pub labels: BTreeSet<Label>,
+    /// The most processors that one of them gives to its steps; none where nobody says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cpu: Option<u32>,
+    /// The most bytes of memory that one of them gives to its steps; none where nobody says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mem_bytes: Option<u64>,
+    /// Some of their names, the first ones.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub runners: Vec<RunnerName>,
+    /// The daemon's own slots are among them.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub here: bool,
+}
+
 /// A runner as the daemon knows it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct RunnerView {
@@ -60,6 +85,12 @@ pub struct RunnerView {
     pub labels: BTreeSet<Label>,
     /// How many runs it takes at the same time.
     pub slots: u32,
+    /// Processors that steps may take together; none where that is not said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cpu: Option<u32>,
+    /// Bytes of memory that steps may take together; none where that is not said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mem_bytes: Option<u64>,
     /// What it runs.
     pub running: Vec<RunId>,
     /// It takes nothing new.

@@ -81,6 +81,10 @@ impl Queue {
                 self.forget_intent(&(agent.clone(), branch.clone()));
                 None
             }
+            Fact::RunnersSeen { offers } => {
+                self.runners_were_seen(at, offers);
+                None
+            }
             Fact::PressureSet { pressure, pending } => Some(self.pressure_set(at, *pressure, *pending)),
         }
     }

@@ -1,6 +1,6 @@
 use yardmaster_protocol::{
     Assembled, BranchName, CommitId, DefinitionMeeting, Inspection, IntakeSeq, LandOutcome, Millis,
-    PairConflict, Priority, Project, RequestId, RunReport, Sighting, TipConflict,
+    PairConflict, Priority, Project, RequestId, RunReport, RunnerOffer, Sighting, TipConflict,
 };
 
 /// Everything that can happen to the queue. Any of them may come late, twice or never.
@@ -171,6 +171,8 @@ pub enum Input {
         /// Candidates that cannot be made again.
         candidates: Vec<CommitId>,
     },
+    /// What runners have, those with the same labels together.
+    Runners(Vec<RunnerOffer>),
     /// Time has passed.
     Tick {
         /// Since when the daemon has worked without interruption.

@@ -32,6 +32,7 @@ mod pressure;
 mod promote;
 mod review;
 mod rules;
+mod runners;
 mod scope;
 mod settle;
 mod speculate;

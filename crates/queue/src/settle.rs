@@ -334,10 +334,13 @@ impl Act<'_> {
         let names: Vec<BranchName> = self.queue.targets.keys().cloned().collect();
         for name in names {
             let walk = self.walk(&name);
+            let no_runner = self.queue.runner_blocker(&name, self.policy);
             for place in walk.iter().flat_map(|w| &w.places) {
                 if !self.queue.is_being_probed(&name, walk.as_deref(), place) {
                     let mut blockers = self.queue.blockers_in_stack(&name, place, &tangled, self.policy);
                     blockers.extend(self.queue.hold_blocker(&name, place.request));
+                    let untested = matches!(place.standing, Standing::Untested { .. });
+                    blockers.extend(no_runner.clone().filter(|_| untested));
                     changed.push((place.request, blockers));
                 }
             }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use yardmaster_protocol::{
     AgentName, Announcement, Assembly, Blocker, BlockerKind, BranchName, ChangeSize, CommitId, Failure, Gate,
-    GateId, IntakeSeq, Landing, Millis, Pressure, Project, RequestId, RunId, RunOutcome, TreeId,
+    GateId, IntakeSeq, Landing, Millis, Pressure, Project, RequestId, RunId, RunOutcome, RunnerOffer, TreeId,
 };
 
 use crate::compare::Compared;
@@ -55,6 +55,9 @@ pub struct Queue {
     /// What reviewers have said.
     #[serde(default)]
     pub(crate) reviews: Reviews,
+    /// What runners have; none: nobody has said yet.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) offers: Option<Vec<RunnerOffer>>,
     #[serde(skip)]
     pub(crate) index: Index,
 }

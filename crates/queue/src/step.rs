@@ -66,6 +66,7 @@ impl Queue {
                     act.landing_is_overtaken(&target);
                 }
             }
+            Input::Runners(offers) => act.runners_seen(offers),
             Input::Tick { awake } => act.watch(awake, now),
             Input::RemoteSilent { why } => act.remote_is_silent(why),
             Input::Assembled { target, merges } => act.assembled(&target, merges),

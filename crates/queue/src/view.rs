@@ -51,7 +51,7 @@ impl Queue {
                 tip_health,
                 tip_note,
                 flaky: target.map(|t| t.flakes.told()).unwrap_or_default(),
-                runner_note: None,
+                runner_note: self.runner_note(name, policy),
             }
         };
         policy.targets.iter().map(view).collect()

@@ -67,7 +67,7 @@ impl Queue {
     /// What stands still on `name`, where nothing has ended for too long and that was not told yet.
     fn overdue(&self, name: &BranchName, awake: Millis, now: Millis, policy: &Policy) -> Option<String> {
         let target = self.targets.get(name).filter(|t| t.stalled.is_none())?;
-        if self.hold(name, policy).is_some() {
+        if self.hold(name, policy).is_some() || self.lacks_a_runner(name, policy) {
             return None;
         }
         let closed = |gate: Gate| target.is_closed_by_red(&gate, &gate.id(), policy);

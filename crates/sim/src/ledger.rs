@@ -219,7 +219,7 @@ impl Ledger {
                 let rule = "nobody calls a stall what one gate may take";
                 Violation::unless(still > LONGEST_GATE, rule, || why.clone())
             }
-            Fact::WentOn { .. } | Fact::PressureSet { .. } => Ok(()),
+            Fact::WentOn { .. } | Fact::PressureSet { .. } | Fact::RunnersSeen { .. } => Ok(()),
             Fact::Intended { intake, .. } | Fact::IntentWithdrawn { intake, .. } => self.answer(*intake),
             Fact::Landed { .. } => self.landed(truth, fact),
             Fact::Failed { request, failure } => {

@@ -1,7 +1,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use yardmaster_daemon::{Stop, WorkOptions, Working};
+use yardmaster_daemon::{HostLimits, Stop, WorkOptions, Working};
 use yardmaster_protocol::{Label, RunnerName, parse_duration_ms};
 
 use crate::connection::Connection;
@@ -58,6 +58,8 @@ pub(crate) async fn run(args: Args) -> Result<Exit, CliError> {
         ssh_command: std::env::var("YARDMASTER__REPO__SSH_COMMAND").ok().filter(|c| !c.is_empty()),
         slots: args.slots,
         labels: args.labels.into_iter().collect(),
+        host: HostLimits::of_machine(),
+        cache_dir: None,
         state_dir: args.state_dir,
         pass_env: args.pass_env,
         grace: args.grace,

@@ -18,7 +18,7 @@ use yardmaster_bus::{Bus, BusError, Cancelled, JobLease, JobSource};
 use yardmaster_protocol::{
     ErrorBody, GateJob, Label, Millis, RunOutcome, RunReport, RunnerName, ServiceErrorCode,
 };
-use yardmaster_runner::Lane;
+use yardmaster_runner::{HostLimits, Lane};
 
 pub use error::WorkError;
 
@@ -50,6 +50,10 @@ pub struct WorkOptions {
     pub slots: u32,
     /// What it has.
     pub labels: BTreeSet<Label>,
+    /// What steps that declare `cpu` and `mem` may take together.
+    pub host: HostLimits,
+    /// A directory for build caches that gates of all lanes get as `YARDMASTER_CACHE`; made if it is missing.
+    pub cache_dir: Option<PathBuf>,
     /// Where its mirror, worktrees and logs are; none: chosen by its name.
     pub state_dir: Option<PathBuf>,
     /// Variables of its own environment that gates get too.

@@ -4,9 +4,10 @@ use std::sync::Arc;
 
 use tokio::task::spawn_blocking;
 use yardmaster_git::{CrossCheck, GitOptions, Mirror};
-use yardmaster_runner::{Host, HostLimits, Lane, LaneConfig, LogStore, RunLimits};
+use yardmaster_runner::{Host, Lane, LaneConfig, LogStore, RunLimits};
 
 use super::{WorkError, WorkOptions};
+use crate::crew;
 use crate::state_dir::state_home;
 
 /// What git is told where there is no remote; nothing is ever fetched from it.
@@ -53,7 +54,8 @@ fn open(options: &WorkOptions) -> Result<(Place, Vec<Lane>), WorkError> {
         ..GitOptions::default()
     };
     let opened = Mirror::open(&mirror, options.remote.as_deref().unwrap_or(NO_REMOTE), git)?;
-    let host = Host::new(HostLimits::of_machine());
+    let host = Host::new(options.host);
+    let cache_dir = options.cache_dir.as_deref().map(crew::make_cache).transpose()?;
     let lane = |number: u32| {
         Lane::open(LaneConfig {
             name: format!("{}/{number}", options.name),
@@ -64,7 +66,7 @@ fn open(options: &WorkOptions) -> Result<(Place, Vec<Lane>), WorkError> {
             limits: RunLimits::default(),
             pass_env: options.pass_env.clone(),
             host: host.clone(),
-            cache_dir: None,
+            cache_dir: cache_dir.clone(),
         })
     };
     let lanes = (1..=options.slots).map(lane).collect::<Result<Vec<Lane>, _>>()?;

@@ -8,6 +8,7 @@ use tokio::sync::Notify;
 use tokio::time::sleep;
 use yardmaster_bus::Bus;
 use yardmaster_protocol::{ErrorBody, Label, RUNNER_WIRE, RunId, RunnerBeat, RunnerName};
+use yardmaster_runner::HostLimits;
 
 use super::{WorkOptions, is_passing};
 use crate::crew;
@@ -29,6 +30,7 @@ pub(super) struct Presence {
     life: String,
     labels: BTreeSet<Label>,
     slots: u32,
+    host: HostLimits,
     running: Mutex<BTreeSet<RunId>>,
     draining: AtomicBool,
     changed: Notify,
@@ -57,6 +59,7 @@ impl Presence {
             life: format!("{:016x}", RandomState::new().build_hasher().finish()),
             labels: crew::labels(options.labels.clone()),
             slots: options.slots,
+            host: options.host,
             running: Mutex::default(),
             draining: AtomicBool::new(false),
             changed: Notify::new(),
@@ -94,6 +97,8 @@ impl Presence {
             life: self.life.clone(),
             labels: self.labels.clone(),
             slots: self.slots,
+            cpu: Some(self.host.cpu),
+            mem_bytes: Some(self.host.mem_bytes),
             running: self.runs().iter().take(MOST_TOLD).cloned().collect(),
             draining: self.draining.load(Ordering::Relaxed),
             leaving: false,

@@ -32,9 +32,11 @@ impl Queue {
             LinkKind::Testing | LinkKind::Suspected => read(link),
             LinkKind::Ended if is_own => self.after_the_end(link),
             LinkKind::Frozen | LinkKind::RemoteLost | LinkKind::TargetUnusable => hold(link),
-            LinkKind::Blocked(kind) => {
-                live.map(|live| self.unblocks(kind, link, live, is_own)).unwrap_or_default()
-            }
+            LinkKind::Blocked(kind) => match (live, kind) {
+                (Some(live), kind) => self.unblocks(kind, link, live, is_own),
+                (None, BlockerKind::Runner) => start_a_runner(link),
+                (None, _) => Vec::new(),
+            },
             LinkKind::Ended
             | LinkKind::Arriving
             | LinkKind::Turn
@@ -66,6 +68,7 @@ impl Queue {
                     .into_iter()
                     .collect()
             }
+            BlockerKind::Runner => start_a_runner(link),
             BlockerKind::TextualConflict
             | BlockerKind::SemanticConflict
             | BlockerKind::Overlap
@@ -140,6 +143,14 @@ fn announce_missing(link: &Link, live: &Request) -> Vec<Action> {
             "offers it again without that dependency, if it was named by mistake",
         ),
     ]
+}
+
+fn start_a_runner(link: &Link) -> Vec<Action> {
+    let until = link.until.as_deref().unwrap_or_default();
+    let Some((_, command)) = until.trim_end_matches('`').split_once('`') else { return Vec::new() };
+    let why = "on a machine that has it, with --nats-url and --remote: takes what waits at once; or change what \
+               the gate's steps need in `.yardmaster.toml` on the target";
+    vec![action(ActionKind::Repair, command, why)]
 }
 
 fn read(link: &Link) -> Vec<Action> {

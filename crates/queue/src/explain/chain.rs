@@ -61,7 +61,8 @@ impl<'a> Reading<'a> {
         let is_open = links.last().is_some_and(|l: &Link| !needs_a_hand(l.kind) && l.until.is_some());
         let waits_for_nobody =
             links.last().is_some_and(|l| l.kind == LinkKind::Blocked(BlockerKind::Dependency));
-        links.extend(self.hold(&target).filter(|_| is_open && !waits_for_nobody));
+        let behind = || self.hold(&target).or_else(|| self.no_runner(&target));
+        links.extend((is_open && !waits_for_nobody).then(behind).flatten());
         links.iter_mut().for_each(|link| link.sentence = cut(&link.sentence, MAX_SENTENCE));
         links
     }
@@ -139,7 +140,9 @@ impl<'a> Reading<'a> {
                     Some((_, since)) => ("is being tested", since.as_str()),
                     None => ("waits to be tested", ""),
                 };
-                let sentence = format!("{called} {doing}{on}{since}");
+                let short = target.gate(self.policy).ok().and_then(|gate| self.queue.short(&gate));
+                let short = short.map(|short| format!("; {short}")).unwrap_or_default();
+                let sentence = format!("{called} {doing}{on}{since}{short}");
                 let told = link(id, LinkKind::Testing, sentence, "its gate has ended");
                 (Link { run: run.map(|(id, _)| id.clone()), ..told }, below)
             }
@@ -233,6 +236,14 @@ impl<'a> Reading<'a> {
             told.run.clone_from(&failure.evidence.log);
         }
         (told, then)
+    }
+
+    /// Why nothing is tested on a target: the end of a chain that no request ends.
+    fn no_runner(&self, name: &BranchName) -> Option<Link> {
+        let blocker = self.queue.runner_blocker(name, self.policy)?;
+        let kind = LinkKind::Blocked(BlockerKind::Runner);
+        let sentence = format!("nothing is tested on `{name}`: {}", blocker.reason);
+        Some(Link { request: None, ..link(RequestId(0), kind, sentence, &blocker.until) })
     }
 
     /// Why nothing lands on a target.

@@ -120,6 +120,7 @@ fn needs_a_hand(kind: LinkKind) -> bool {
             | BlockerKind::Scope
             | BlockerKind::Review
             | BlockerKind::TargetRed
+            | BlockerKind::Runner
             | BlockerKind::Hold => true,
             BlockerKind::TextualConflict
             | BlockerKind::SemanticConflict

@@ -14,6 +14,7 @@ mod parallel;
 mod promote;
 mod review;
 mod rules;
+mod runners;
 mod scope;
 mod steps;
 mod support;
