@@ -203,6 +203,27 @@ async fn a_gate_that_needs_a_label_waits_for_a_runner_that_has_it() {
     house.check().await;
 }
 
+/// What a runner offers, and the directory for caches that its gates get.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_runner_says_what_it_gives_to_steps() {
+    let project = "[[gate.steps]]\nname = \"build\"\ncpu = 9\nrun = \"echo on > $YARDMASTER_CACHE/mark\"\n";
+    let mut house = House::build_with(&[(".yardmaster.toml", project)]).await;
+    house.branch("ann/one", &[("one.txt", "1\n")]);
+    house.start(&["--slots", "0"]).await;
+    let cache = house.dir.path().join("cache");
+    let flags = ["--cpu", "3", "--mem", "1GiB", "--cache-dir", &cache.display().to_string()];
+    let mut runner = house.runner("elsewhere", &flags);
+    runner.ready().await;
+    house.announce("ann", "ann/one").await;
+    assert_eq!(house.events.end_of("ann/one").await["type"], "merge_complete");
+    assert!(cache.join("mark").is_file());
+    let status = asked(&house, &["status"]).await;
+    let offers = (&status["runners"][0]["cpu"], &status["runners"][0]["mem_bytes"]);
+    assert_eq!(offers, (&json!(3), &json!(1_u64 << 30)), "{status}");
+    assert_eq!((runner.stop().await, house.stop().await), (Some(0), Some(0)));
+    house.check().await;
+}
+
 /// A log is there while it is written, and when the runner that wrote it has gone.
 #[tokio::test(flavor = "multi_thread")]
 async fn logs_of_runs_elsewhere_are_there_during_and_after() {

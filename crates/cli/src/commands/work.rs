@@ -2,7 +2,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use yardmaster_daemon::{HostLimits, Stop, WorkOptions, Working};
-use yardmaster_protocol::{Label, RunnerName, parse_duration_ms};
+use yardmaster_protocol::{Label, RunnerName, parse_bytes, parse_duration_ms};
 
 use crate::connection::Connection;
 use crate::error::CliError;
@@ -31,6 +31,15 @@ pub(crate) struct Args {
     /// The queue to work for, as in `serve --name`.
     #[arg(long, value_name = "NAME", default_value = "default")]
     queue: String,
+    /// Processors that steps which declare `cpu` may take together; all of the machine's by default.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    cpu: Option<u32>,
+    /// Memory that steps which declare `mem` may take together, such as `8GiB`; all of the machine's by default.
+    #[arg(long, value_name = "SIZE", value_parser = size)]
+    mem: Option<u64>,
+    /// A directory for build caches that gates of all lanes get as `YARDMASTER_CACHE`; made if it is missing.
+    #[arg(long, value_name = "DIR")]
+    cache_dir: Option<PathBuf>,
     /// Where its mirror, its worktrees and its logs are.
     #[arg(long, value_name = "DIR")]
     state_dir: Option<PathBuf>,
@@ -48,18 +57,29 @@ fn duration(text: &str) -> Result<Duration, String> {
     parse_duration_ms(text).map(Duration::from_millis)
 }
 
+fn size(text: &str) -> Result<u64, String> {
+    match parse_bytes(text)? {
+        0 => Err("0 bytes are too few".to_owned()),
+        bytes => Ok(bytes),
+    }
+}
+
 pub(crate) async fn run(args: Args) -> Result<Exit, CliError> {
     yardmaster_daemon::start_logging(LOG);
     let mut signals = Signals::listen()?;
     let name = args.name.map_or_else(machine, Ok)?;
+    let machine_has = HostLimits::of_machine();
     let options = WorkOptions {
         name: name.clone(),
         remote: args.remote,
         ssh_command: std::env::var("YARDMASTER__REPO__SSH_COMMAND").ok().filter(|c| !c.is_empty()),
         slots: args.slots,
         labels: args.labels.into_iter().collect(),
-        host: HostLimits::of_machine(),
-        cache_dir: None,
+        host: HostLimits {
+            cpu: args.cpu.unwrap_or(machine_has.cpu),
+            mem_bytes: args.mem.unwrap_or(machine_has.mem_bytes),
+        },
+        cache_dir: args.cache_dir,
         state_dir: args.state_dir,
         pass_env: args.pass_env,
         grace: args.grace,
