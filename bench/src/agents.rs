@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 
 use crate::Trouble;
 
+const ASK_AGAIN: Duration = Duration::from_millis(50);
 const IN_FLIGHT: usize = 256;
 
 /// A plain client, as agents have it.
@@ -50,15 +51,25 @@ impl Agents {
 
     /// Waits until the daemon knows of so many slots elsewhere.
     pub(crate) async fn wait_for_slots(&self, slots: u64) -> Result<(), Trouble> {
+        self.wait_until(&format!("{slots} slots"), |status| status["runner_slots"] == slots).await
+    }
+
+    /// Waits until the gate has said yes to the tip of the first target.
+    pub(crate) async fn wait_for_green_tip(&self) -> Result<(), Trouble> {
+        self.wait_until("a green tip", |status| status["targets"][0]["tip_health"] == "green").await
+    }
+
+    /// Asks for the status, without keeping the daemon busy, until it fits.
+    async fn wait_until(&self, what: &str, fits: impl Fn(&Value) -> bool) -> Result<(), Trouble> {
         let until = Instant::now() + Duration::from_secs(60);
         while Instant::now() < until {
             let reply = self.client.request("yardmaster.v1.status", "{}".into()).await?;
-            let status: Value = serde_json::from_slice(&reply.payload)?;
-            if status["runner_slots"].as_u64() == Some(slots) {
+            if fits(&serde_json::from_slice(&reply.payload)?) {
                 return Ok(());
             }
+            tokio::time::sleep(ASK_AGAIN).await;
         }
-        Err(format!("the daemon does not see {slots} slots").into())
+        Err(format!("the daemon does not see {what}").into())
     }
 
     pub(crate) fn jetstream(&self) -> &Context {

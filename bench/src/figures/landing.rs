@@ -23,7 +23,7 @@ struct Rates {
 
 pub(super) async fn table(program: &Program, rounds: usize) -> Result<String, Trouble> {
     let mut text = format!(
-        "\n### Landing\n\n{BRANCHES} branches, landed merges a second.\n\n| repository | `--gate none`, of plain | `--gate true`, of plain | plain commands /s | `--gate none` /s | `--gate true` /s |\n| --- | ---: | ---: | ---: | ---: | ---: |\n"
+        "\n### Landing\n\n{BRANCHES} branches, {SLOTS} slots, one run and one merge commit for each; landed merges a second.\n\n| repository | `--gate none`, of plain | `--gate true`, of plain | plain commands /s | `--gate none` /s | `--gate true` /s |\n| --- | ---: | ---: | ---: | ---: | ---: |\n"
     );
     for files in FILES {
         let mut rates = Rates::default();
@@ -72,7 +72,10 @@ async fn through_daemon(program: &Program, remote: &Path, gate: &str) -> Result<
     let dir = tempfile::tempdir()?;
     let server = Server::start(&dir.path().join("nats"), Sync::Always).await?;
     let state_dir = dir.path().join("state");
-    let serve = Serve { nats_url: server.url(), remote, state_dir: &state_dir, gate, slots: SLOTS, env: &[] };
+    // Each branch is tested itself and lands by itself, as the plain commands do it.
+    let env = [("YARDMASTER__QUEUE__BATCH", "1".to_owned())];
+    let serve =
+        Serve { nats_url: server.url(), remote, state_dir: &state_dir, gate, slots: SLOTS, env: &env };
     let daemon = program.serve(&serve).await?;
     let agents = Agents::connect(server.url()).await?;
     let mut complete = agents.listen("complete").await?;
