@@ -86,8 +86,7 @@ async fn a_nats_server_that_is_killed_under_load_loses_and_doubles_nothing() {
     assert_eq!(ledger.by_request().len(), branches.len());
 }
 
-/// Ten honest branches and one that is poison in the way that `taint` says: the daemon is started again
-/// whenever it dies, as a supervisor would, until the poison has ended. Gives how often it died.
+/// Ten honest branches and one that is poison in the way that `taint` says. Gives how often the daemon died.
 async fn lives_with_poison(
     house: &mut House,
     taint: &str,
@@ -108,18 +107,7 @@ async fn lives_with_poison(
     for branch in &branches[5..] {
         house.announce("ann", branch).await;
     }
-    let mut deaths = 0;
-    loop {
-        let mut daemon = house.launch_with(&["--slots", "2"], &[("YARDMASTER_TAINT", taint)]);
-        tokio::select! {
-            _ = daemon.gone() => deaths += 1,
-            _ = house.events.wait_for("end of the poison", &ended) => {
-                house.daemon = Some(daemon);
-                break;
-            }
-        }
-        assert!(deaths < 12, "it dies again and again");
-    }
+    let deaths = dies_until(house, taint, ended).await;
     for branch in &branches {
         assert_eq!(house.events.end_of(branch).await["type"], "merge_complete", "{branch}\n{}", house.log());
     }
@@ -127,6 +115,22 @@ async fn lives_with_poison(
     assert_eq!(house.stop().await, Some(0));
     house.check().await;
     deaths
+}
+
+/// The daemon is started again whenever it dies, as a supervisor would, until the poison has ended.
+async fn dies_until(house: &mut House, taint: &str, ended: impl Fn(&serde_json::Value) -> bool) -> u32 {
+    let mut deaths = 0;
+    loop {
+        let mut daemon = house.launch_with(&["--slots", "2"], &[("YARDMASTER_TAINT", taint)]);
+        tokio::select! {
+            _ = daemon.gone() => deaths += 1,
+            _ = house.events.wait_for("end of the poison", &ended) => {
+                house.daemon = Some(daemon);
+                return deaths;
+            }
+        }
+        assert!(deaths < 12, "it dies again and again");
+    }
 }
 
 /// A message that kills the daemon twice is set aside with an event, and its neighbours are served.
@@ -141,6 +145,39 @@ async fn a_message_that_kills_the_daemon_is_set_aside() {
         assert!(rejected["payload"].as_str().is_some_and(|p| p.contains("bob/poison")), "{rejected}");
         assert_eq!(deaths, 2);
     }
+}
+
+/// The same for a verdict: without the ones around it the honest branches could not land.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_verdict_that_kills_the_daemon_is_set_aside() {
+    let project = format!("review.required = true\n{PROJECT}");
+    let mut house = House::build_with(&[("gate.sh", GATE), (".yardmaster.toml", &project)]).await;
+    house.program = Some(armed_program());
+    let branches: Vec<String> = (0..6).map(|n| format!("ann/{n}")).collect();
+    let heads: Vec<String> = branches.iter().map(|b| house.branch(b, &[(b, "x\n")])).collect();
+    house.start(&[]).await;
+    assert_eq!(house.stop().await, Some(0));
+    for (n, head) in heads.iter().enumerate() {
+        house.review("eve", head, "approved").await;
+        if n == 2 {
+            let review = json!({"reviewer": "eve", "head": head, "verdict": "blocked", "comment": "poison"});
+            house.publish_review("eve", json!({"type": "review", "review": review}).to_string()).await;
+        }
+    }
+    for branch in &branches {
+        house.announce("ann", branch).await;
+    }
+    let ended = |e: &serde_json::Value| e["type"] == "request_rejected";
+    let deaths = dies_until(&mut house, "review:abort:poison", ended).await;
+    let rejected = house.events.wait_for("rejected", ended).await;
+    assert_eq!((&rejected["why"]["code"], deaths), (&json!("poison"), 2), "{rejected}");
+    assert_eq!(rejected["subject"], "work.reviews.eve");
+    for branch in &branches {
+        assert_eq!(house.events.end_of(branch).await["type"], "merge_complete", "{branch}\n{}", house.log());
+    }
+    house.wait_until_acked_in("REVIEWS").await;
+    assert_eq!(house.stop().await, Some(0));
+    house.check().await;
 }
 
 /// A branch whose fetch kills the daemon ends, and so does one that only makes it panic; nobody hangs.

@@ -7,7 +7,7 @@ use yardmaster_bus::{AppendError, Bus, Delivery, Journal, ReportAck};
 use yardmaster_failpoint::{Point, hit, taint};
 use yardmaster_git::Mirror;
 use yardmaster_protocol::{
-    BaseMoved, BranchName, Fact, LandOutcome, Project, QueueReply, RequestId, StatusReply,
+    BaseMoved, BranchName, Fact, IntakeSeq, LandOutcome, Project, QueueReply, RequestId, StatusReply,
 };
 use yardmaster_queue::{Input, Moved, Policy, Queue, Step};
 
@@ -18,7 +18,7 @@ use crate::compare::{Comparison, Matrices};
 use crate::custody::Lacking;
 use crate::hands::Hands;
 use crate::happening::Happening;
-use crate::in_hand::InHand;
+use crate::in_hand::{InHand, Message};
 use crate::intake::Unanswered;
 use crate::outbox::Outbox;
 use crate::questions::{Question, Submissions, answer, freezing, pausing, promoted, promotion, withdrawal};
@@ -213,14 +213,9 @@ impl Engine {
         match happening {
             Happening::Delivered(deliveries) => {
                 hit(Point::AfterDelivery);
-                return self.delivered(deliveries, steps);
+                return self.delivered(deliveries, Message::Announcement, steps);
             }
-            Happening::Reviewed(deliveries) => {
-                for delivery in deliveries {
-                    inputs.push(review(&delivery));
-                    self.reviews.hold(delivery);
-                }
-            }
+            Happening::Reviewed(deliveries) => return self.delivered(deliveries, Message::Review, steps),
             Happening::Reported(reported) => {
                 hit(Point::BeforeReportTaken);
                 let (report, ack) = *reported;
@@ -287,19 +282,20 @@ impl Engine {
 
     /// Messages are in hand while they are looked at; those that a process may have died of are looked at
     /// alone.
-    fn delivered(&mut self, deliveries: Vec<Delivery>, steps: &mut Vec<Step>) {
+    fn delivered(&mut self, deliveries: Vec<Delivery>, on: fn(IntakeSeq) -> Message, steps: &mut Vec<Step>) {
         let (suspects, plain): (Vec<_>, Vec<_>) =
-            deliveries.into_iter().partition(|d| self.hands.in_hand.suspects_message(d.seq));
+            deliveries.into_iter().partition(|d| self.hands.in_hand.suspects_message(on(d.seq)));
         let groups = std::iter::once(plain).chain(suspects.into_iter().map(|d| vec![d]));
         for group in groups.filter(|g| !g.is_empty()) {
-            self.hands.in_hand.take_messages(group.iter().map(|d| d.seq).collect());
+            let taken: Vec<Message> = group.iter().map(|d| on(d.seq)).collect();
+            self.hands.in_hand.take_messages(&taken);
             for delivery in group {
-                let poison = self.hands.in_hand.condemns_message(delivery.seq);
-                if !poison {
-                    taint("message", &delivery.payload);
+                let taken = on(delivery.seq);
+                let input = input(&delivery, taken, self.hands.in_hand.condemns_message(taken));
+                match taken {
+                    Message::Announcement(_) => self.unanswered.hold(delivery),
+                    Message::Review(_) => self.reviews.hold(delivery),
                 }
-                let input = message(&delivery, poison);
-                self.unanswered.hold(delivery);
                 steps.push(self.queue.step(clock::now(), &self.policy, input));
             }
         }
@@ -359,7 +355,7 @@ impl Engine {
         if packed.records.is_empty() && !self.reports.is_empty() {
             packed.records.push(vec![fence()]);
         }
-        self.hands.in_hand.take_messages(Vec::new());
+        self.hands.in_hand.take_messages(&[]);
         let mut sequences = Vec::with_capacity(packed.records.len());
         for record in &packed.records {
             hit(Point::BeforeJournalAppend);
@@ -503,18 +499,21 @@ impl Engine {
     }
 }
 
-fn message(delivery: &Delivery, poison: bool) -> Input {
+fn input(delivery: &Delivery, message: Message, poison: bool) -> Input {
     let (intake, subject, payload) = (delivery.seq, delivery.subject.clone(), delivery.payload.to_vec());
-    if poison {
-        return Input::Poison { intake, subject, payload };
+    match message {
+        Message::Announcement(_) if poison => Input::Poison { intake, subject, payload },
+        Message::Review(_) if poison => Input::PoisonReview { intake, subject, payload },
+        Message::Announcement(_) => {
+            taint("message", &payload);
+            let traceparent = delivery.traceparent.clone();
+            Input::Message { intake, subject, published: delivery.published, traceparent, payload }
+        }
+        Message::Review(_) => {
+            taint("review", &payload);
+            Input::Review { intake, subject, payload }
+        }
     }
-    let traceparent = delivery.traceparent.clone();
-    Input::Message { intake, subject, published: delivery.published, traceparent, payload }
-}
-
-fn review(delivery: &Delivery) -> Input {
-    let (intake, subject) = (delivery.seq, delivery.subject.clone());
-    Input::Review { intake, subject, payload: delivery.payload.to_vec() }
 }
 
 fn too_late(request: RequestId) -> yardmaster_protocol::ErrorBody {

@@ -21,10 +21,20 @@ pub(crate) struct InHand {
     deaths: Deaths,
 }
 
+/// A message, by its sequence in the stream that it came on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Message {
+    Announcement(IntakeSeq),
+    Review(IntakeSeq),
+}
+
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 struct Held {
+    /// Announcements.
     #[serde(default)]
     messages: Vec<IntakeSeq>,
+    #[serde(default)]
+    reviews: Vec<IntakeSeq>,
     #[serde(default)]
     pins: BTreeMap<BranchName, Vec<RequestId>>,
 }
@@ -39,8 +49,11 @@ struct Count {
 
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 struct Deaths {
+    /// Announcements.
     #[serde(default)]
     messages: BTreeMap<IntakeSeq, Count>,
+    #[serde(default)]
+    reviews: BTreeMap<IntakeSeq, Count>,
     #[serde(default)]
     pins: BTreeMap<RequestId, Count>,
 }
@@ -51,19 +64,22 @@ impl InHand {
     pub(crate) fn open(dir: &Path, poison_after: u32) -> InHand {
         let held: Held = read(&dir.join("in-hand.json"));
         let mut deaths: Deaths = read(&dir.join("deaths.json"));
-        let in_hand = !held.messages.is_empty() || !held.pins.is_empty();
-        let alone = held.messages.len() == 1;
+        let messages = held.messages.len().saturating_add(held.reviews.len());
+        let in_hand = messages > 0 || !held.pins.is_empty();
         for seq in &held.messages {
-            died(&mut deaths.messages, *seq, alone);
+            died(&mut deaths.messages, *seq, messages == 1);
+        }
+        for seq in &held.reviews {
+            died(&mut deaths.reviews, *seq, messages == 1);
         }
         for requests in held.pins.values() {
-            let alone = requests.len() == 1 && held.messages.is_empty();
+            let alone = requests.len() == 1 && messages == 0;
             requests.iter().for_each(|r| died(&mut deaths.pins, *r, alone));
         }
         let opened = InHand { dir: dir.to_owned(), poison_after, now: Held::default(), deaths };
         if in_hand {
             tracing::warn!(
-                messages = held.messages.len(),
+                messages,
                 pins = held.pins.values().map(Vec::len).sum::<usize>(),
                 "an earlier process died while it worked on these; they are served one at a time"
             );
@@ -74,8 +90,8 @@ impl InHand {
     }
 
     /// Whether a process died of it, or of something that it had in hand with it.
-    pub(crate) fn suspects_message(&self, seq: IntakeSeq) -> bool {
-        self.deaths.messages.contains_key(&seq)
+    pub(crate) fn suspects_message(&self, message: Message) -> bool {
+        self.deaths.of(message).is_some()
     }
 
     /// The same of a fetch: none, or how often.
@@ -84,8 +100,8 @@ impl InHand {
     }
 
     /// Whether processes died of it too often, the last time of nothing else.
-    pub(crate) fn condemns_message(&self, seq: IntakeSeq) -> bool {
-        self.deaths.messages.get(&seq).is_some_and(|c| c.alone > 0 && c.deaths >= self.poison_after)
+    pub(crate) fn condemns_message(&self, message: Message) -> bool {
+        self.deaths.of(message).is_some_and(|c| c.alone > 0 && c.deaths >= self.poison_after)
     }
 
     /// As for messages, but more deaths are needed, and each must have been of nothing else: a process can be
@@ -96,9 +112,18 @@ impl InHand {
         condemned.map(|(request, _)| *request).collect()
     }
 
-    pub(crate) fn take_messages(&mut self, messages: Vec<IntakeSeq>) {
-        if self.now.messages != messages {
+    /// These are looked at from now on, and no others.
+    pub(crate) fn take_messages(&mut self, taken: &[Message]) {
+        let (mut messages, mut reviews) = (Vec::new(), Vec::new());
+        for message in taken {
+            match message {
+                Message::Announcement(seq) => messages.push(*seq),
+                Message::Review(seq) => reviews.push(*seq),
+            }
+        }
+        if self.now.messages != messages || self.now.reviews != reviews {
             self.now.messages = messages;
+            self.now.reviews = reviews;
             self.write("in-hand.json", &self.now);
         }
     }
@@ -116,11 +141,12 @@ impl InHand {
     /// Forgets the deaths of what has been answered.
     pub(crate) fn forget(
         &mut self,
-        is_answered: impl Fn(IntakeSeq) -> bool,
+        is_answered: impl Fn(Message) -> bool,
         is_arriving: impl Fn(RequestId) -> bool,
     ) {
         let before = self.deaths.clone();
-        self.deaths.messages.retain(|seq, _| !is_answered(*seq));
+        self.deaths.messages.retain(|seq, _| !is_answered(Message::Announcement(*seq)));
+        self.deaths.reviews.retain(|seq, _| !is_answered(Message::Review(*seq)));
         self.deaths.pins.retain(|request, _| is_arriving(*request));
         if self.deaths != before {
             self.write("deaths.json", &self.deaths);
@@ -132,6 +158,15 @@ impl InHand {
         let bytes = serde_json::to_vec(what).unwrap_or_default();
         if let Err(why) = fs::write(self.dir.join(name), bytes) {
             tracing::debug!(%why, name, "what is in hand is not written down");
+        }
+    }
+}
+
+impl Deaths {
+    fn of(&self, message: Message) -> Option<&Count> {
+        match message {
+            Message::Announcement(seq) => self.messages.get(&seq),
+            Message::Review(seq) => self.reviews.get(&seq),
         }
     }
 }
@@ -157,17 +192,18 @@ mod tests {
     fn what_kills_alone_is_condemned_and_its_neighbours_are_not() {
         let dir = tempfile::tempdir().expect("a directory");
         let open = || InHand::open(dir.path(), 2);
-        let [one, two] = [IntakeSeq(1), IntakeSeq(2)];
-        open().take_messages(vec![one, two]);
+        // The streams count for themselves: the same number is another message.
+        let [one, two] = [Message::Announcement(IntakeSeq(1)), Message::Review(IntakeSeq(1))];
+        open().take_messages(&[one, two]);
         let mut second = open();
         assert!(second.suspects_message(one) && second.suspects_message(two));
         assert!(!second.condemns_message(two));
-        second.take_messages(vec![one]);
-        second.take_messages(Vec::new());
-        second.take_messages(vec![two]);
+        second.take_messages(&[one]);
+        second.take_messages(&[]);
+        second.take_messages(&[two]);
         let mut third = open();
         assert!(third.condemns_message(two) && !third.condemns_message(one));
-        third.forget(|seq| seq == two, |_| false);
+        third.forget(|message| message == two, |_| false);
         assert!(!open().suspects_message(two) && open().suspects_message(one));
     }
 
@@ -184,6 +220,6 @@ mod tests {
             assert_eq!(opened.deaths_of_pin(RequestId(1)), Some(1));
         }
         fs::write(dir.path().join("in-hand.json"), "{\"messages\":[7").expect("written");
-        assert!(!InHand::open(dir.path(), 2).suspects_message(IntakeSeq(7)));
+        assert!(!InHand::open(dir.path(), 2).suspects_message(Message::Announcement(IntakeSeq(7))));
     }
 }

@@ -18,7 +18,7 @@ use crate::candidates::Candidates;
 use crate::compare::Matrices;
 use crate::engine::{Engine, Start, append};
 use crate::happening::{HAPPENINGS_WAITING, Happening};
-use crate::in_hand::InHand;
+use crate::in_hand::{InHand, Message};
 use crate::logs::Logs;
 use crate::outbox::{Outbox, Outgoing};
 use crate::reload::Reload;
@@ -186,7 +186,13 @@ impl Place<'_> {
         }
         let mut in_hand = InHand::open(state.path(), settings.poison_after);
         let arriving: BTreeMap<RequestId, BranchName> = queue.arriving();
-        in_hand.forget(|seq| queue.is_answered(seq), |request| arriving.contains_key(&request));
+        in_hand.forget(
+            |message| match message {
+                Message::Announcement(seq) => queue.is_answered(seq),
+                Message::Review(seq) => queue.is_review_answered(seq),
+            },
+            |request| arriving.contains_key(&request),
+        );
         for request in in_hand.condemned_pins() {
             if let Some(target) = arriving.get(&request).cloned() {
                 let why = "the daemon died of it again and again".to_owned();

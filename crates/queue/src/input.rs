@@ -37,6 +37,15 @@ pub enum Input {
         /// Its bytes.
         payload: Vec<u8>,
     },
+    /// A message of the stream of reviews that daemons died of: it is not looked at any more.
+    PoisonReview {
+        /// Its sequence there.
+        intake: IntakeSeq,
+        /// Its subject.
+        subject: String,
+        /// Its bytes.
+        payload: Vec<u8>,
+    },
     /// The policy is another one from now on.
     PolicyChanged,
     /// A person or program takes one request back.

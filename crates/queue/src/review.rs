@@ -9,7 +9,7 @@ use yardmaster_protocol::{
 use crate::rules::Rules;
 use crate::scope::PATHS_SHOWN;
 use crate::state::{Queue, Request};
-use crate::step::{Act, PAYLOAD_SHOWN, check_agent};
+use crate::step::{Act, PAYLOAD_SHOWN, check_agent, poisonous};
 use crate::taken::Taken;
 
 /// Heads that nobody has announced, or that have ended, whose verdicts are kept.
@@ -47,12 +47,21 @@ impl Act<'_> {
         });
         match understood {
             Ok(review) => self.emit(Fact::Reviewed { intake, review: Box::new(review) }),
-            Err(refusal) => {
-                let shown = &payload[..payload.len().min(PAYLOAD_SHOWN)];
-                let payload = String::from_utf8_lossy(shown).into_owned();
-                self.emit(Fact::ReviewRefused { intake, subject, refusal, payload });
-            }
+            Err(refusal) => self.refuse_review(intake, subject, refusal, payload),
         }
+    }
+
+    /// A message of that stream that daemons died of.
+    pub(crate) fn poison_review(&mut self, intake: IntakeSeq, subject: String, payload: &[u8]) {
+        if !self.queue.reviews.taken.contains(intake) {
+            self.refuse_review(intake, subject, poisonous(), payload);
+        }
+    }
+
+    fn refuse_review(&mut self, intake: IntakeSeq, subject: String, refusal: Refusal, payload: &[u8]) {
+        let shown = &payload[..payload.len().min(PAYLOAD_SHOWN)];
+        let payload = String::from_utf8_lossy(shown).into_owned();
+        self.emit(Fact::ReviewRefused { intake, subject, refusal, payload });
     }
 
     fn may_review(&self, subject: &str, review: &Review) -> Result<(), Refusal> {

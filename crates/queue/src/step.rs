@@ -53,6 +53,7 @@ impl Queue {
             }
             Input::Poison { intake, subject, payload } => act.poison(intake, subject, &payload),
             Input::Review { intake, subject, payload } => act.review(intake, subject, &payload),
+            Input::PoisonReview { intake, subject, payload } => act.poison_review(intake, subject, &payload),
             Input::PolicyChanged => {}
             Input::Withdraw { request, by } => act.withdraw(request, by, None),
             Input::Inspected(found) => {
@@ -197,8 +198,7 @@ impl<'a> Act<'a> {
         if self.queue.taken.contains(intake) || self.queue.index.arriving.contains_key(&intake) {
             return;
         }
-        let message = "the daemon died of this message again and again: send it in other words, and keep this one for whoever mends the daemon";
-        self.refuse(intake, subject, Refusal::new(RefusalCode::Poison, message), payload);
+        self.refuse(intake, subject, poisonous(), payload);
     }
 
     fn refuse(&mut self, intake: IntakeSeq, subject: String, refusal: Refusal, payload: &[u8]) {
@@ -476,6 +476,12 @@ impl<'a> Act<'a> {
             self.emit(Fact::LandingEnded { target: name.clone(), why: why.to_owned(), declined });
         }
     }
+}
+
+/// How a message is refused that daemons died of.
+pub(crate) fn poisonous() -> Refusal {
+    let message = "the daemon died of this message again and again: send it in other words, and keep this one for whoever mends the daemon";
+    Refusal::new(RefusalCode::Poison, message)
 }
 
 /// Whether the agent that a subject names is the one in the `field` of the message.

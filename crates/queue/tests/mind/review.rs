@@ -133,6 +133,26 @@ fn what_cannot_be_understood_or_is_not_allowed_is_answered() {
     assert_eq!(send(4, "work.reviews.eve", payload), (None, true, false));
 }
 
+#[test]
+fn a_poison_is_refused_once_and_no_announcement_of_the_same_number() {
+    let policy = policy();
+    let mut queue = queue(&policy);
+    said(&mut queue, &policy, 1, "eve", commit(101), "approved");
+    let mut poison = |n: u64| {
+        let (intake, subject) = (IntakeSeq(n), "work.reviews.eve".to_owned());
+        let input = Input::PoisonReview { intake, subject, payload: b"x".to_vec() };
+        let step = queue.step(Millis(3), &policy, input);
+        let code = step.events.iter().find_map(|e| match &e.event.body {
+            EventBody::RequestRejected { why, .. } => Some(why.code),
+            _ => None,
+        });
+        (code, queue.is_review_answered(intake), queue.is_answered(intake))
+    };
+    assert_eq!(poison(1), (None, true, false), "taken already");
+    assert_eq!(poison(2), (Some(RefusalCode::Poison), true, false));
+    assert_eq!(poison(2), (None, true, false), "refused already");
+}
+
 /// Whoever may publish reviews could fill the memory otherwise, or push an objection out.
 #[test]
 fn what_is_kept_is_bounded_and_keeps_what_is_offered() {
