@@ -58,7 +58,7 @@ impl Ledger {
         let holds = self.stacked.contains(&request)
             && !self.pushed.contains_key(&request)
             && self.turn(by) < self.turn(request)
-            && (clash || self.units.contains_key(&request));
+            && clash;
         Violation::unless(holds, "a place is given up for a reason", || format!("{request} for {by}"))
     }
 
