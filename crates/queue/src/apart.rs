@@ -254,6 +254,29 @@ impl Queue {
         }
     }
 
+    /// A merge onto several failed, and which of them it is due to is not known.
+    pub(crate) fn unmergeable_among(
+        &self,
+        other: RequestId,
+        among: &[RequestId],
+        paths: &[String],
+    ) -> Blocker {
+        let all: Vec<String> = among.iter().map(ToString::to_string).collect();
+        let all = all.join(", ");
+        Blocker {
+            until: format!(
+                "the one of {all} that it does not merge with has landed (then this one fails with the conflict) \
+                 or left the queue"
+            ),
+            reason: format!(
+                "does not merge with all of {all}, which are ahead of it: {}; {other} ({}) touches that too",
+                paths.join(", "),
+                self.label(other)
+            ),
+            ..self.unmergeable(other, paths)
+        }
+    }
+
     fn overlapping(&self, other: RequestId, grounds: &[Ground<'_>]) -> Blocker {
         let files =
             grounds.iter().filter_map(|g| if let Ground::File(f) = g { Some((*f).to_owned()) } else { None });

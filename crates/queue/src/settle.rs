@@ -445,7 +445,10 @@ impl Queue {
         if others.is_empty() {
             others.extend(place.behind.last());
         }
-        others.into_iter().map(|other| self.unmergeable(other, paths)).collect()
+        match others.as_slice() {
+            [one] => vec![self.unmergeable(*one, paths)],
+            several => several.iter().map(|other| self.unmergeable_among(*other, several, paths)).collect(),
+        }
     }
 
     fn suspicion_blockers(&self, place: &Place) -> Vec<Blocker> {
