@@ -15,7 +15,7 @@ const SOON: Duration = Duration::from_secs(5);
 /// Tells one story in a house of its own. What is pushed and announced, the gate and the push are real; the
 /// test gives the verdicts, and it waits between lines until the daemon has nothing more to do.
 pub(crate) struct Teller {
-    house: House,
+    pub(crate) house: House,
     gate: GateKeeper,
     flags: Vec<String>,
     env: Vec<(&'static str, String)>,
