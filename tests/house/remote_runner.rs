@@ -224,6 +224,32 @@ async fn a_runner_says_what_it_gives_to_steps() {
     house.check().await;
 }
 
+/// Checkouts take no more of the disk than they may: what has to go goes, and the next run is none the worse.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_checkout_goes_when_the_disk_is_short() {
+    let project = "[gate]\nrun = \"head -c 4M /dev/urandom > left\"\n";
+    let mut house = House::build_with(&[(".yardmaster.toml", project)]).await;
+    house.branch("ann/one", &[("one.txt", "1\n")]);
+    house.branch("bob/two", &[("two.txt", "2\n")]);
+    house.start(&["--slots", "0"]).await;
+    let mut runner = house.runner("elsewhere", &[]);
+    runner.ready().await;
+    house.announce("ann", "ann/one").await;
+    assert_eq!(house.events.end_of("ann/one").await["type"], "merge_complete");
+    let left = house.dir.path().join("runner-elsewhere/lanes/1/worktree/left");
+    assert!(left.is_file() && asked(&house, &["status"]).await["runners"][0]["disk"]["evicted"] == 0);
+    assert_eq!(runner.stop().await, Some(0));
+    let mut runner = house.runner("elsewhere", &["--disk", "1MiB"]);
+    runner.ready().await;
+    let status = asked_until(&house, &["status"], |s| s["runners"][0]["disk"]["evicted"] == 1).await;
+    assert_eq!(status["runners"][0]["disk"]["most_bytes"], 1 << 20, "{status}");
+    assert!(!left.exists() && runner.log().contains("evicted, to have room"), "{}", runner.log());
+    house.announce("bob", "bob/two").await;
+    assert_eq!(house.events.end_of("bob/two").await["type"], "merge_complete");
+    assert_eq!((runner.stop().await, house.stop().await), (Some(0), Some(0)));
+    house.check().await;
+}
+
 /// A log is there while it is written, and when the runner that wrote it has gone.
 #[tokio::test(flavor = "multi_thread")]
 async fn logs_of_runs_elsewhere_are_there_during_and_after() {

@@ -6,7 +6,7 @@ use tokio::task::JoinHandle;
 use yardmaster_bus::{Bus, JobSource};
 use yardmaster_failpoint::{Point, hit};
 use yardmaster_protocol::{Label, RunReport};
-use yardmaster_runner::{Host, Lane, LaneConfig, RunLimits, RunnerError};
+use yardmaster_runner::{Disk, DiskLimits, Host, Lane, LaneConfig, RunLimits, RunnerError};
 
 use crate::ServeError;
 use crate::settings::Settings;
@@ -14,10 +14,11 @@ use crate::shutdown::Shutdown;
 use crate::state_dir::StateDir;
 
 /// Runners inside this process; they get their jobs from the same stream as any other.
-pub(crate) fn open_lanes(settings: &Settings, state: &StateDir) -> Result<Vec<Lane>, ServeError> {
+pub(crate) fn open_lanes(settings: &Settings, state: &StateDir) -> Result<(Vec<Lane>, Disk), ServeError> {
     let host = crate::standby::host();
     let shared = Host::new(settings.host);
     let cache_dir = settings.cache_dir.as_deref().map(make_cache).transpose()?;
+    let disk = disk(state.lanes(), cache_dir.clone(), settings.disk_bytes);
     let lane = |number: u32| {
         Lane::open(LaneConfig {
             name: format!("{}/{number}", host),
@@ -29,10 +30,26 @@ pub(crate) fn open_lanes(settings: &Settings, state: &StateDir) -> Result<Vec<La
             pass_env: settings.pass_env.clone(),
             host: shared.clone(),
             cache_dir: cache_dir.clone(),
+            disk: disk.clone(),
         })
         .map_err(ServeError::from)
     };
-    (1..=settings.slots).map(lane).collect()
+    let lanes = (1..=settings.slots).map(lane).collect::<Result<_, _>>()?;
+    Ok((lanes, disk))
+}
+
+/// What lanes and caches may take; half of the disk, where nobody says.
+pub(crate) fn disk(lanes: PathBuf, cache_dir: Option<PathBuf>, most_bytes: Option<u64>) -> Disk {
+    // The nearest one that is there is on the same disk.
+    let there = lanes.ancestors().find(|dir| dir.is_dir()).unwrap_or(&lanes);
+    let most_bytes = most_bytes.unwrap_or_else(|| DiskLimits::half_of(there));
+    Disk::new(DiskLimits { most_bytes, lanes, cache_dir })
+}
+
+/// Keeps that bound until it is aborted.
+pub(crate) fn keep(disk: &Disk) -> JoinHandle<()> {
+    let disk = disk.clone();
+    tokio::spawn(async move { disk.keep().await })
 }
 
 /// The directory as gates see it, wherever they are.

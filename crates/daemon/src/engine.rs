@@ -488,6 +488,7 @@ impl Engine {
             uptime_s: self.started.elapsed().as_secs(),
             remote: self.remote.clone(),
             slots: self.slots,
+            disk: self.runners.disk(),
             runner_slots: self.runners.slots(),
             runners: self.runners.views(),
             targets: self.queue.target_views(&self.policy),

@@ -6,9 +6,10 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio::time::interval;
 use yardmaster_protocol::{
-    ErrorBody, Label, RUNNER_WIRE, RunId, RunnerBeat, RunnerName, RunnerOffer, RunnerOrders, RunnerView,
-    ServiceErrorCode,
+    DiskUse, ErrorBody, Label, RUNNER_WIRE, RunId, RunnerBeat, RunnerName, RunnerOffer, RunnerOrders,
+    RunnerView, ServiceErrorCode,
 };
+use yardmaster_runner::Disk;
 
 use crate::crew;
 use crate::happening::Happening;
@@ -32,6 +33,7 @@ pub(crate) struct Runners {
     known: Arc<Mutex<BTreeMap<RunnerName, Seen>>>,
     /// What the crew inside the daemon has; none: it has no slots.
     here: Option<RunnerOffer>,
+    disk: Disk,
 }
 
 #[derive(Debug)]
@@ -47,7 +49,7 @@ impl Seen {
 }
 
 impl Runners {
-    pub(crate) fn new(settings: &Settings) -> Runners {
+    pub(crate) fn new(settings: &Settings, disk: &Disk) -> Runners {
         let here = (settings.slots > 0).then(|| RunnerOffer {
             labels: crew::labels(settings.labels.clone()),
             cpu: Some(settings.host.cpu),
@@ -55,11 +57,16 @@ impl Runners {
             runners: Vec::new(),
             here: true,
         });
-        Runners { known: Arc::default(), here }
+        Runners { known: Arc::default(), here, disk: disk.clone() }
     }
 
     fn known(&self) -> MutexGuard<'_, BTreeMap<RunnerName, Seen>> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What checkouts and caches take here; none where nothing is tested here.
+    pub(crate) fn disk(&self) -> Option<DiskUse> {
+        self.here.as_ref().map(|_| self.disk.told())
     }
 
     /// Takes a runner's word. `needs` is what jobs have needed so far.
@@ -96,6 +103,7 @@ impl Runners {
             slots: seen.beat.slots,
             cpu: seen.beat.cpu,
             mem_bytes: seen.beat.mem_bytes,
+            disk: seen.beat.disk.clone(),
             running: seen.beat.running.clone(),
             draining: seen.beat.draining,
             seen_ms: u64::try_from(now.duration_since(seen.at).as_millis()).unwrap_or(u64::MAX),

@@ -178,7 +178,7 @@ impl Place<'_> {
         depose_predecessor(&mut journal).await?;
         bus.purge_jobs().await?;
         hit(Point::AfterJobPurge);
-        let lanes = crew::open_lanes(settings, state)?;
+        let (lanes, disk) = crew::open_lanes(settings, state)?;
 
         let (sender, happenings) = mpsc::channel(HAPPENINGS_WAITING);
         for look in first_looks {
@@ -205,7 +205,7 @@ impl Place<'_> {
         }
         let mut outbox = Outbox::start((*bus).clone());
         outbox.send(unpublished).await;
-        let runners = Runners::new(settings);
+        let runners = Runners::new(settings, &disk);
         let matrices = Arc::new(Matrices::default());
         let start = Start {
             queue,
@@ -234,7 +234,7 @@ impl Place<'_> {
         let lost = report_loss(leadership, &sender);
         let reloads = self.reload.feed(sender.clone());
         let counting = runners.count(sender.clone());
-        let evicting = logs::evict_now_and_then(bus);
+        let evicting = [logs::evict_now_and_then(bus), crew::keep(&disk)];
         let feeders = start_feeders(bus, &sender, calls, helpers, &life);
         let workers = crew::start(bus, lanes, &crew::labels(settings.labels.clone()), &life);
         drop(sender);
@@ -244,7 +244,7 @@ impl Place<'_> {
         lost.abort();
         reloads.abort();
         counting.abort();
-        evicting.abort();
+        evicting.iter().for_each(JoinHandle::abort);
         all_stopped(feeders, LAST_FEEDS).await;
         all_stopped(workers, LAST_RUNS).await;
         served

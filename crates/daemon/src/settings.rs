@@ -55,6 +55,8 @@ pub struct Settings {
     pub host: HostLimits,
     /// A directory that all gates get, for build caches.
     pub cache_dir: Option<PathBuf>,
+    /// The most bytes that checkouts and caches may take; none: half of the disk.
+    pub disk_bytes: Option<u64>,
     /// Where everything of ours is; none: chosen by the remote's name.
     pub state_dir: Option<PathBuf>,
     /// Used instead of `ssh`, for keys and options.
@@ -166,6 +168,7 @@ struct RawRunner {
     cpu: Option<u32>,
     mem: Option<String>,
     cache_dir: Option<PathBuf>,
+    disk: Option<String>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -305,6 +308,7 @@ impl Settings {
             ("runner.pass_env", self.pass_env == newer.pass_env),
             ("runner.cpu or runner.mem", self.host == newer.host),
             ("runner.cache_dir", self.cache_dir == newer.cache_dir),
+            ("runner.disk", self.disk_bytes == newer.disk_bytes),
             ("state.dir", self.state_dir == newer.state_dir),
             ("git.cross_check", self.cross_check == newer.cross_check),
             ("guard.takes_back", self.refuse_takes_back == newer.refuse_takes_back),
@@ -408,6 +412,7 @@ impl Raw {
             problems.push("`nats.user` and `nats.password` go together".to_owned());
         }
         let labels = labels(&self.runner.labels, problems);
+        let disk_bytes = self.runner.disk.as_deref().and_then(|text| bytes("runner.disk", text, problems));
         let url = Some(self.nats.url).filter(|url| url != "embedded");
         Some(Settings {
             name: self.name,
@@ -425,6 +430,7 @@ impl Raw {
             pass_env: self.runner.pass_env,
             host,
             cache_dir: self.runner.cache_dir,
+            disk_bytes,
             state_dir: self.state.dir,
             ssh_command: self.repo.ssh_command,
             cross_check,
@@ -510,6 +516,15 @@ fn gate(raw: &RawGate, problems: &mut Vec<String>) -> GateRule {
     }
 }
 
+/// More than nothing.
+fn bytes(key: &str, text: &str, problems: &mut Vec<String>) -> Option<u64> {
+    let read = parse_bytes(text).and_then(|bytes| match bytes {
+        0 => Err("0 bytes are too few".to_owned()),
+        bytes => Ok(bytes),
+    });
+    read.map_err(|why| problems.push(format!("`{key}`: {why}"))).ok()
+}
+
 impl RawRunner {
     fn host(&self, problems: &mut Vec<String>) -> HostLimits {
         let machine = HostLimits::of_machine();
@@ -517,16 +532,8 @@ impl RawRunner {
             problems
                 .push("`runner.cpu` is 0, but must be 1 or more processors; leave it out for all".to_owned());
         }
-        let mem = self.mem.as_deref().map(|text| {
-            parse_bytes(text).and_then(|bytes| match bytes {
-                0 => Err("0 bytes are too few".to_owned()),
-                bytes => Ok(bytes),
-            })
-        });
-        let mem_bytes = mem.unwrap_or(Ok(machine.mem_bytes)).unwrap_or_else(|why| {
-            problems.push(format!("`runner.mem`: {why}"));
-            machine.mem_bytes
-        });
+        let mem = self.mem.as_deref().and_then(|text| bytes("runner.mem", text, problems));
+        let mem_bytes = mem.unwrap_or(machine.mem_bytes);
         HostLimits { cpu: self.cpu.unwrap_or(machine.cpu), mem_bytes }
     }
 }

@@ -110,8 +110,12 @@ impl StateDir {
         self.path.join("logs")
     }
 
+    pub(crate) fn lanes(&self) -> PathBuf {
+        self.path.join("lanes")
+    }
+
     pub(crate) fn lane(&self, number: u32) -> PathBuf {
-        self.path.join("lanes").join(number.to_string())
+        self.lanes().join(number.to_string())
     }
 
     pub(crate) fn nats(&self) -> PathBuf {

@@ -55,8 +55,8 @@ pub use report::{
 };
 pub use review::{Review, ReviewVerdict};
 pub use runner::{
-    CandidateRequest, CandidateStored, MAX_KNOWN, RUNNER_WIRE, RunnerBeat, RunnerOffer, RunnerOrders,
-    RunnerView,
+    CandidateRequest, CandidateStored, DiskUse, MAX_KNOWN, RUNNER_WIRE, RunnerBeat, RunnerOffer,
+    RunnerOrders, RunnerView,
 };
 pub use schema::schemas;
 pub use service::{

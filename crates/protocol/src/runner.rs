@@ -32,6 +32,9 @@ pub struct RunnerBeat {
     /// Bytes of memory that steps may take together; none where that is not said.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mem_bytes: Option<u64>,
+    /// What its checkouts and caches take of its disk; none where that is not said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub disk: Option<DiskUse>,
     /// What it runs now.
     #[serde(default)]
     pub running: Vec<RunId>,
@@ -53,6 +56,20 @@ pub struct RunnerOrders {
     /// Every set of labels that jobs have needed so far.
     #[serde(default)]
     pub needs: Vec<BTreeSet<Label>>,
+}
+
+/// What checkouts and build caches take of a runner's disk.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct DiskUse {
+    /// So many bytes at the last look.
+    pub bytes: u64,
+    /// The most that they may take; above it the least recently used go.
+    pub most_bytes: u64,
+    /// How many have gone since the start.
+    pub evicted: u64,
+    /// The last one of them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last: Option<String>,
 }
 
 /// What living runners have: those with the same labels together.
@@ -91,6 +108,9 @@ pub struct RunnerView {
     /// Bytes of memory that steps may take together; none where that is not said.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mem_bytes: Option<u64>,
+    /// What its checkouts and caches take of its disk; none where that is not said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub disk: Option<DiskUse>,
     /// What it runs.
     pub running: Vec<RunId>,
     /// It takes nothing new.

@@ -1,7 +1,9 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{AgentName, Blocker, BranchName, CommitId, Priority, RequestId, Requirement, RunId, RunnerView};
+use crate::{
+    AgentName, Blocker, BranchName, CommitId, DiskUse, Priority, RequestId, Requirement, RunId, RunnerView,
+};
 
 /// How an answer of the service looks when it could not be given.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -328,6 +330,9 @@ pub struct StatusReply {
     pub remote: String,
     /// How many runs fit at the same time inside the daemon.
     pub slots: u32,
+    /// What checkouts and caches of these slots take of the disk.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub disk: Option<DiskUse>,
     /// How many fit at the same time in runners elsewhere that are there.
     #[serde(default)]
     pub runner_slots: u32,

@@ -6,7 +6,7 @@ use std::future::pending;
 use std::time::{Duration, Instant};
 
 use yardmaster_protocol::{CommitId, Gate, GateJob, RequestId, RunId, RunOutcome, TreeId};
-use yardmaster_runner::{Host, HostLimits, Lane, LaneConfig, RunLimits};
+use yardmaster_runner::{Disk, DiskLimits, Host, HostLimits, Lane, LaneConfig, RunLimits};
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
@@ -27,6 +27,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
         pass_env: Vec::new(),
         host: Host::new(HostLimits::of_machine()),
         cache_dir: None,
+        disk: Disk::new(DiskLimits { most_bytes: u64::MAX, lanes: dir.path().into(), cache_dir: None }),
     })?;
     let mut took: Vec<Duration> = Vec::new();
     for n in 0..=runs {

@@ -42,6 +42,12 @@ pub(crate) fn prepare(what: &Preparation, standing: Option<Worktree>) -> Result<
 
 /// Makes `dir` an empty directory, also where a gate left directories that cannot be written.
 pub(crate) fn empty(dir: &Path) -> io::Result<()> {
+    remove(dir)?;
+    fs::create_dir(dir)
+}
+
+/// Removes a directory, also where a gate left directories that cannot be written. One that is not there is gone.
+pub(crate) fn remove(dir: &Path) -> io::Result<()> {
     let removed = match fs::remove_dir_all(dir) {
         Err(why) if why.kind() == io::ErrorKind::PermissionDenied => {
             make_writable(dir).and_then(|()| fs::remove_dir_all(dir))
@@ -50,7 +56,7 @@ pub(crate) fn empty(dir: &Path) -> io::Result<()> {
     };
     match removed {
         Err(why) if why.kind() != io::ErrorKind::NotFound => Err(why),
-        _ => fs::create_dir(dir),
+        _ => Ok(()),
     }
 }
 

@@ -1,7 +1,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::Host;
+use crate::{Disk, Host};
 
 /// Where a lane works and how far a run may go.
 #[derive(Debug, Clone)]
@@ -24,6 +24,8 @@ pub struct LaneConfig {
     pub host: Host,
     /// A directory for all lanes that gates get as `YARDMASTER_CACHE`.
     pub cache_dir: Option<PathBuf>,
+    /// What all lanes may take of the disk.
+    pub disk: Disk,
 }
 
 /// How far a run may go.

@@ -1,6 +1,7 @@
 use std::fs::{self, File, TryLockError};
 use std::path::{Path, PathBuf};
 use std::pin::{Pin, pin};
+use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -11,6 +12,7 @@ use yardmaster_git::Worktree;
 use yardmaster_protocol::{GateJob, Millis, RunOutcome, RunReport, StepResult};
 
 use crate::checkout::{Preparation, prepare};
+use crate::disk::{InUse, Seat};
 use crate::leftovers::{Marked, clean, sweep};
 use crate::log::RunLog;
 use crate::output::Output;
@@ -34,6 +36,7 @@ pub struct Lane {
     preparing: Option<JoinHandle<Result<Worktree, String>>>,
     /// A run was begun and not seen to its end.
     unclean: bool,
+    seat: Arc<Seat>,
     _lock: File,
 }
 
@@ -68,6 +71,7 @@ impl Lane {
         }
         clean(&config.dir);
         Ok(Lane {
+            seat: config.disk.seat(&config.dir),
             worktree_dir: config.dir.join("worktree"),
             tmp: config.dir.join("tmp"),
             store: LogStore::new(&config.logs),
@@ -101,12 +105,21 @@ impl Lane {
         if job.gate.steps.is_empty() {
             return RunOutcome::Green;
         }
+        let in_use = tokio::select! {
+            biased;
+            () = cancel.as_mut() => return RunOutcome::Cancelled,
+            in_use = self.config.disk.hold(&self.seat) => Arc::new(in_use),
+        };
+        if self.seat.was_evicted() {
+            let _ = self.prepared().await;
+            self.worktree = None;
+        }
         let (mut wall, mut pause) = (clock + self.config.limits.wall.min(LONGEST), room::FIRST_PAUSE);
         let log = loop {
             let ready = tokio::select! {
                 biased;
                 () = cancel.as_mut() => return RunOutcome::Cancelled,
-                ready = self.make_ready(job) => ready,
+                ready = self.make_ready(job, &in_use) => ready,
                 () = sleep_until(wall) => Err("the checkout took longer than a whole run may take".to_owned()),
             };
             let why = match ready {
@@ -191,7 +204,7 @@ impl Lane {
     }
 
     /// Checks the candidate out and opens the log, at the same time.
-    async fn make_ready(&mut self, job: &GateJob) -> Result<RunLog, String> {
+    async fn make_ready(&mut self, job: &GateJob, in_use: &Arc<InUse>) -> Result<RunLog, String> {
         let log = self.open_log(job);
         // A run that was dropped in mid-checkout left its worktree on the way.
         let _ = self.prepared().await;
@@ -203,7 +216,12 @@ impl Lane {
             unclean: self.unclean.then(|| self.config.dir.clone()),
         };
         let standing = self.worktree.take();
-        self.preparing = Some(spawn_blocking(move || prepare(&what, standing)));
+        // It may go on when the run has been called off.
+        let in_use = Arc::clone(in_use);
+        self.preparing = Some(spawn_blocking(move || {
+            let _in_use = in_use;
+            prepare(&what, standing)
+        }));
         self.prepared().await?;
         log.await.map_err(|why| format!("failed to open the log: {why}"))
     }

@@ -3,6 +3,7 @@
 
 mod checkout;
 mod config;
+mod disk;
 mod environment;
 mod error;
 mod host;
@@ -19,6 +20,7 @@ mod tail;
 mod when;
 
 pub use config::{LaneConfig, RunLimits};
+pub use disk::{Disk, DiskLimits};
 pub use error::RunnerError;
 pub use host::{Host, HostLimits};
 pub use lane::Lane;

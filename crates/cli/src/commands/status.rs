@@ -1,4 +1,4 @@
-use yardmaster_protocol::{Label, RunId, RunnerView, StatusReply, TargetView, TipHealth};
+use yardmaster_protocol::{DiskUse, Label, RunId, RunnerView, StatusReply, TargetView, TipHealth};
 
 use crate::connection::Connection;
 use crate::error::CliError;
@@ -41,6 +41,9 @@ pub(crate) fn told(status: &StatusReply, width: usize) -> Vec<Line> {
     let mut lines = vec![head.cut(width)];
     lines.extend(targets(&status.targets, width));
     lines.extend(runners(&status.runners, width));
+    let elsewhere = status.runners.iter().filter_map(|r| Some((r.runner.as_str(), r.disk.as_ref()?)));
+    let here = status.disk.iter().map(|disk| ("here", disk));
+    lines.extend(here.chain(elsewhere).filter_map(|(who, disk)| evicted(who, disk, width)));
     let counts =
         format!("  {} landed, {} failed · journal at {}", status.landed, status.failed, status.journal);
     let mut counts = Line::styled(style::DIM, counts);
@@ -50,6 +53,17 @@ pub(crate) fn told(status: &StatusReply, width: usize) -> Vec<Line> {
     }
     lines.push(counts.cut(width));
     lines
+}
+
+/// A line where checkouts or caches had to go to make room.
+fn evicted(who: &str, disk: &DiskUse, width: usize) -> Option<Line> {
+    let last = disk.last.as_ref()?;
+    let [bytes, most] = [disk.bytes, disk.most_bytes].map(|bytes| bytes >> 20);
+    let text = format!(
+        "  disk of {who}: {bytes} of {most} MiB for checkouts and caches; {} evicted, the last one {last}",
+        disk.evicted
+    );
+    Some(Line::styled(style::DIM, text).cut(width))
 }
 
 fn slots(status: &StatusReply) -> String {

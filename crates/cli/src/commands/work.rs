@@ -40,6 +40,10 @@ pub(crate) struct Args {
     /// A directory for build caches that gates of all lanes get as `YARDMASTER_CACHE`; made if it is missing.
     #[arg(long, value_name = "DIR")]
     cache_dir: Option<PathBuf>,
+    /// The most that checkouts and caches may take of the disk, such as `100GiB`, above which the least recently
+    /// used are removed; half of the disk by default.
+    #[arg(long, value_name = "SIZE", value_parser = size)]
+    disk: Option<u64>,
     /// Where its mirror, its worktrees and its logs are.
     #[arg(long, value_name = "DIR")]
     state_dir: Option<PathBuf>,
@@ -80,6 +84,7 @@ pub(crate) async fn run(args: Args) -> Result<Exit, CliError> {
             mem_bytes: args.mem.unwrap_or(machine_has.mem_bytes),
         },
         cache_dir: args.cache_dir,
+        disk_bytes: args.disk,
         state_dir: args.state_dir,
         pass_env: args.pass_env,
         grace: args.grace,

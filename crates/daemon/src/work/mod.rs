@@ -23,7 +23,7 @@ use yardmaster_runner::{HostLimits, Lane};
 pub use error::WorkError;
 
 use crate::clock;
-use crate::crew::deliver;
+use crate::crew::{self, deliver};
 use crate::shutdown::Shutdown;
 use place::Place;
 use presence::Presence;
@@ -54,6 +54,8 @@ pub struct WorkOptions {
     pub host: HostLimits,
     /// A directory for build caches that gates of all lanes get as `YARDMASTER_CACHE`; made if it is missing.
     pub cache_dir: Option<PathBuf>,
+    /// The most bytes that checkouts and caches may take; none: half of the disk.
+    pub disk_bytes: Option<u64>,
     /// Where its mirror, worktrees and logs are; none: chosen by its name.
     pub state_dir: Option<PathBuf>,
     /// Variables of its own environment that gates get too.
@@ -93,7 +95,7 @@ pub async fn work(
     mut tell: impl FnMut(&Working) + Send,
 ) -> Result<(), WorkError> {
     let (place, lanes) = Place::open(&options).await?;
-    let presence = Arc::new(Presence::new(&bus, &options));
+    let presence = Arc::new(Presence::new(&bus, &options, &place.disk));
     if !met(&presence, &stop, &mut tell).await? {
         return Ok(());
     }
@@ -101,6 +103,7 @@ pub async fn work(
     let source = Arc::new(Source::new(&bus, &place, options.remote.is_some()));
     let answering = answer_calls(bus.log_calls(presence.name()).await?, place.logs.clone());
     let archive = Archive::new(&bus, &place.logs);
+    let evicting = crew::keep(&place.disk);
     let mut working = JoinSet::new();
     for (number, lane) in (1..).zip(lanes) {
         let desk = Desk {
@@ -124,6 +127,7 @@ pub async fn work(
         tell(&Working::Draining(presence.running()));
     }
     while working.join_next().await.is_some() {}
+    evicting.abort();
     archive.done(LAST_LOGS).await;
     answering.abort();
     ended.ask();

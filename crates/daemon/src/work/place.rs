@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use tokio::task::spawn_blocking;
 use yardmaster_git::{CrossCheck, GitOptions, Mirror};
-use yardmaster_runner::{Host, Lane, LaneConfig, LogStore, RunLimits};
+use yardmaster_runner::{Disk, Host, Lane, LaneConfig, LogStore, RunLimits};
 
 use super::{WorkError, WorkOptions};
 use crate::crew;
@@ -20,6 +20,7 @@ pub(super) struct Place {
     /// Packs on their way into the mirror.
     pub(super) packs: PathBuf,
     pub(super) logs: LogStore,
+    pub(super) disk: Disk,
     _lock: File,
 }
 
@@ -56,6 +57,7 @@ fn open(options: &WorkOptions) -> Result<(Place, Vec<Lane>), WorkError> {
     let opened = Mirror::open(&mirror, options.remote.as_deref().unwrap_or(NO_REMOTE), git)?;
     let host = Host::new(options.host);
     let cache_dir = options.cache_dir.as_deref().map(crew::make_cache).transpose()?;
+    let disk = crew::disk(path.join("lanes"), cache_dir.clone(), options.disk_bytes);
     let lane = |number: u32| {
         Lane::open(LaneConfig {
             name: format!("{}/{number}", options.name),
@@ -67,8 +69,9 @@ fn open(options: &WorkOptions) -> Result<(Place, Vec<Lane>), WorkError> {
             pass_env: options.pass_env.clone(),
             host: host.clone(),
             cache_dir: cache_dir.clone(),
+            disk: disk.clone(),
         })
     };
     let lanes = (1..=options.slots).map(lane).collect::<Result<Vec<Lane>, _>>()?;
-    Ok((Place { mirror: Arc::new(opened), packs, logs: LogStore::new(logs), _lock: lock }, lanes))
+    Ok((Place { mirror: Arc::new(opened), packs, logs: LogStore::new(logs), disk, _lock: lock }, lanes))
 }

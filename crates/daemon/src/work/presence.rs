@@ -8,7 +8,7 @@ use tokio::sync::Notify;
 use tokio::time::sleep;
 use yardmaster_bus::Bus;
 use yardmaster_protocol::{ErrorBody, Label, RUNNER_WIRE, RunId, RunnerBeat, RunnerName};
-use yardmaster_runner::HostLimits;
+use yardmaster_runner::{Disk, HostLimits};
 
 use super::{WorkOptions, is_passing};
 use crate::crew;
@@ -31,6 +31,7 @@ pub(super) struct Presence {
     labels: BTreeSet<Label>,
     slots: u32,
     host: HostLimits,
+    disk: Disk,
     running: Mutex<BTreeSet<RunId>>,
     draining: AtomicBool,
     changed: Notify,
@@ -52,7 +53,7 @@ impl Drop for Running {
 }
 
 impl Presence {
-    pub(super) fn new(bus: &Bus, options: &WorkOptions) -> Presence {
+    pub(super) fn new(bus: &Bus, options: &WorkOptions, disk: &Disk) -> Presence {
         Presence {
             bus: bus.clone(),
             name: options.name.clone(),
@@ -60,6 +61,7 @@ impl Presence {
             labels: crew::labels(options.labels.clone()),
             slots: options.slots,
             host: options.host,
+            disk: disk.clone(),
             running: Mutex::default(),
             draining: AtomicBool::new(false),
             changed: Notify::new(),
@@ -99,6 +101,7 @@ impl Presence {
             slots: self.slots,
             cpu: Some(self.host.cpu),
             mem_bytes: Some(self.host.mem_bytes),
+            disk: Some(self.disk.told()),
             running: self.runs().iter().take(MOST_TOLD).cloned().collect(),
             draining: self.draining.load(Ordering::Relaxed),
             leaving: false,

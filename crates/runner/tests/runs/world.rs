@@ -9,7 +9,7 @@ use tempfile::TempDir;
 use tokio::sync::oneshot;
 use tokio::time::timeout;
 use yardmaster_protocol::{Gate, GateJob, RequestId, RunId, RunOutcome, RunReport, Step};
-use yardmaster_runner::{Host, HostLimits, Lane, LaneConfig, LogStore, RunLimits};
+use yardmaster_runner::{Disk, DiskLimits, Host, HostLimits, Lane, LaneConfig, LogStore, RunLimits};
 
 /// Longer than anything here takes on a busy machine; only failing tests wait for it.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
@@ -60,6 +60,7 @@ impl World {
             pass_env: Vec::new(),
             host: Host::with_locks(HostLimits { cpu: 2, mem_bytes: 1 << 30 }, self.path("locks")),
             cache_dir: None,
+            disk: Disk::new(DiskLimits { most_bytes: u64::MAX, lanes: self.path("lanes"), cache_dir: None }),
         }
     }
 
