@@ -2,7 +2,7 @@
 //! merge commit.
 
 use yardmaster_protocol::{
-    BranchName, CommitId, Fact, Independence, Landing, Millis, RequestId, Rollup, TreeId,
+    Assembly, BranchName, CommitId, Fact, Independence, Landing, Millis, RequestId, Rollup, TreeId,
 };
 
 use crate::policy::{Guarantee, Policy};
@@ -38,8 +38,9 @@ struct Batch {
     members: Vec<Made>,
 }
 
-/// The stack as far as it could land.
+/// The stack as far as it could land; while a batch is being pushed, what will be above its merge commit.
 struct Line<'a> {
+    base: CommitId,
     places: Vec<(&'a Place, Made)>,
     /// So many land by themselves.
     single: usize,
@@ -48,30 +49,44 @@ struct Line<'a> {
 }
 
 impl Queue {
-    fn line<'a>(&self, walk: &'a Walk) -> Line<'a> {
-        let in_order: Vec<&Place> = walk.places.iter().filter(|p| !p.is_apart()).collect();
+    fn line<'a>(target: &Target, walk: &'a Walk) -> Line<'a> {
+        let batch = target.landing_batch();
+        let goes = |p: &Place| p.is_apart() || (batch.is_some() && target.is_landing(p.request));
+        let in_order: Vec<&Place> = walk.places.iter().filter(|p| !goes(p)).collect();
         let alone =
             |p: &&&Place| matches!(p.standing, Standing::Green { .. }) && p.ends_unit && p.mates_below == 0;
         let single = in_order.iter().take_while(alone).count();
         let waits = in_order.get(single).is_some_and(|p| !p.carries());
-        let carrying = in_order.into_iter().filter(|p| p.carries());
-        let places = carrying.map_while(|p| Some((p, made(p)?))).collect();
-        Line { places, single, waits }
+        let base = batch.map_or(walk.tip, |landing| landing.to);
+        let mut top = base;
+        let made = |place: &'a Place| {
+            let made = if batch.is_some() { target.made_anew(top, place) } else { made(place) }?;
+            top = made.commit;
+            Some((place, made))
+        };
+        let places: Vec<_> = in_order.into_iter().filter(|p| p.carries()).map_while(made).collect();
+        Line { base, single: single.min(places.len()), places, waits }
     }
 
-    /// The lowest batch above what lands by itself, and whether it is green.
+    /// What lands together above what lands by itself, and whether it is green: up to the highest green one, which
+    /// decides all beneath it; where there is none, the lowest that is being tested. Nobody who is marked `alone` is
+    /// among them.
     fn batch(&self, target: &Target, walk: &Walk, line: &Line<'_>) -> Option<(Batch, bool)> {
         let above = line.places.get(line.single..).filter(|_| !line.waits)?;
-        let ends = |(p, _): &(&Place, Made)| p.ends_unit && target.is_decided(p, walk);
-        let end = above.iter().position(ends)?;
+        let is_alone = |id| self.live.get(&id).is_some_and(|r| r.announcement.alone);
+        let together = above.iter().take_while(|(p, _)| !is_alone(p.request)).count();
+        let above = above.get(..together)?;
+        let is_green = |(p, _): &(&Place, Made)| p.ends_unit && matches!(p.standing, Standing::Green { .. });
+        let is_decided = |(p, _): &(&Place, Made)| p.ends_unit && target.is_decided(p, walk);
+        let end = above.iter().rposition(is_green).or_else(|| above.iter().position(is_decided))?;
         let members: Vec<Made> = above.get(..=end)?.iter().map(|(_, m)| *m).collect();
         if members.len() < 2 {
             return None;
         }
-        let base = line.single.checked_sub(1).and_then(|i| Some(line.places.get(i)?.1.commit));
+        let below = line.single.checked_sub(1).and_then(|i| Some(line.places.get(i)?.1.commit));
         let (top, _) = above.get(end).map(|(p, m)| (*m, p))?;
         let green = matches!(above.get(end)?.0.standing, Standing::Green { .. });
-        Some((Batch { base: base.unwrap_or(walk.tip), top, members }, green))
+        Some((Batch { base: below.unwrap_or(line.base), top, members }, green))
     }
 
     /// The merge commit that the lowest batch will need, as long as it is not known.
@@ -80,7 +95,7 @@ impl Queue {
         if policy.guarantee == Guarantee::EveryPush {
             return None;
         }
-        let line = self.line(walk);
+        let line = Self::line(target, walk);
         let (batch, _) = self.batch(target, walk, &line)?;
         let known = target.rollups.contains_key(&(batch.base, batch.top.commit));
         (!known).then(|| self.rollup(&batch))
@@ -115,7 +130,7 @@ impl Queue {
         if target.independence() != Independence::None {
             return landing(walk.tip, &chain(walk));
         }
-        let line = self.line(walk);
+        let line = Self::line(target, walk);
         if policy.guarantee == Guarantee::EveryPush && !target.one_at_a_time {
             let green = |(p, _): &(&Place, Made)| p.ends_unit && matches!(p.standing, Standing::Green { .. });
             let top = line.places.iter().rposition(green)?;
@@ -130,6 +145,38 @@ impl Queue {
         let all = line.places.get(..single + batch.members.len())?;
         let rollup = Some(self.rollup(&batch));
         Some(Landing { to, tree: batch.top.tree, rollup, ..landing(walk.tip, all)? })
+    }
+}
+
+impl Target {
+    /// The batch that is being pushed.
+    fn landing_batch(&self) -> Option<&Landing> {
+        self.landing.as_ref().filter(|landing| landing.rollup.is_some())
+    }
+
+    fn made_anew(&self, base: CommitId, place: &Place) -> Option<Made> {
+        match self.assemblies.get(&(base, place.request))? {
+            Assembly::Clean { commit, tree, .. } => {
+                Some(Made { request: place.request, commit: *commit, tree: *tree })
+            }
+            Assembly::Conflict { .. } | Assembly::TakesBack { .. } => None,
+        }
+    }
+
+    /// What is to be merged anew above the merge commit of a batch while that is being pushed, and on what: so that
+    /// nobody has to wait for it afterwards.
+    pub(crate) fn to_make_anew(&self, walk: &Walk) -> Option<(CommitId, Vec<RequestId>)> {
+        let mut top = self.landing_batch()?.to;
+        let mut missing = Vec::new();
+        let stays = |p: &&Place| p.carries() && !self.is_landing(p.request);
+        for place in walk.places.iter().filter(stays) {
+            match self.assemblies.get(&(top, place.request)) {
+                Some(Assembly::Clean { commit, .. }) if missing.is_empty() => top = *commit,
+                Some(Assembly::Conflict { .. } | Assembly::TakesBack { .. }) if missing.is_empty() => {}
+                _ => missing.push(place.request),
+            }
+        }
+        (!missing.is_empty()).then_some((top, missing))
     }
 }
 

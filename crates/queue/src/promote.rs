@@ -75,17 +75,22 @@ impl Act<'_> {
     fn next_promoted(&self, name: &BranchName, window: usize, most: usize) -> Option<RequestId> {
         let (queue, policy) = (&*self.queue, self.policy);
         let line = queue.promoted_waiting(name, policy);
-        let turn = queue.live.get(line.first()?)?.turn();
-        let walk = queue.walk(name, policy)?;
-        let stands_before = |id: &RequestId| queue.stands_before(name, *id, turn);
-        let before = walk.places.iter().filter(|p| stands_before(&p.request));
-        let in_the_way = walk.places.iter().filter(|p| !p.is_apart()).count();
-        if before.filter(|p| p.carries()).count() >= window || in_the_way >= most + window {
-            return None;
+        let walk = queue.walk(name, policy).filter(|_| !line.is_empty())?;
+        let open: Vec<&Place> = walk.places.iter().filter(|p| !p.is_apart()).collect();
+        let mut passed_over = Vec::new();
+        for id in line {
+            let turn = queue.live.get(&id)?.turn();
+            let before = || open.iter().filter(|p| queue.stands_before(name, p.request, turn));
+            if before().filter(|p| p.carries()).count() >= window || open.len() >= most + window {
+                return None;
+            }
+            let ahead: Vec<RequestId> = before().map(|p| p.request).chain(passed_over.clone()).collect();
+            if let Some(clear) = queue.first_beside(&ahead, vec![id], policy) {
+                return Some(clear);
+            }
+            passed_over.push(id);
         }
-        let ahead = walk.places.iter().filter(|p| !p.is_apart() && stands_before(&p.request));
-        let ahead: Vec<RequestId> = ahead.map(|p| p.request).collect();
-        queue.first_beside(&ahead, line, policy)
+        None
     }
 }
 

@@ -37,7 +37,13 @@ impl Ledger {
         };
         let came_back = self.reloads > 0 || self.was_red.contains(&asked.target);
         let came_back = |r: &RequestId| came_back || self.was_apart.contains(r);
-        let below = asked.behind.iter().find(shares).filter(|r| !came_back(r) && !came_back(&request));
+        let is_mate = |r: &RequestId| self.units.get(r).is_some_and(|u| self.units.get(&request) == Some(u));
+        let below = asked
+            .behind
+            .iter()
+            .filter(|r| !is_mate(r))
+            .find(shares)
+            .filter(|r| !came_back(r) && !came_back(&request));
         Violation::unless(below.is_none(), "who shares a file is kept apart", || {
             format!("{request} is tested on top of {below:?}")
         })

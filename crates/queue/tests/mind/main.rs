@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "the helpers of tests")]
 
+mod batch;
 mod check;
 mod definitions;
 mod explain;
