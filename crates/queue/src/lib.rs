@@ -35,6 +35,7 @@ mod rules;
 mod runners;
 mod scope;
 mod settle;
+mod spare;
 mod speculate;
 mod state;
 mod step;

@@ -160,6 +160,8 @@ impl Queue {
             let specs = walk.places.iter().filter(missing).filter_map(|p| spec(p.request)).collect();
             orders.push(order(first.base, specs));
         }
+        let spare = self.spare_merges(name, walk, policy).into_iter();
+        orders.extend(spare.map(|(base, stack)| order(base, stack.into_iter().filter_map(spec).collect())));
         for place in walk.places.iter().filter(|p| p.standing == Standing::Conflict) {
             let probed: Option<&Assembly> = target.assemblies.get(&(walk.tip, place.request));
             let alone = self.pending_needs(place.request).is_empty();

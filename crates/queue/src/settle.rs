@@ -283,12 +283,15 @@ impl Act<'_> {
         let Some(target) = self.queue.targets.get(name) else { return };
         let Some(walk) = self.walk(name) else { return };
         let of_tip = |tree: TreeId| self.policy.base_red != BaseRed::Ignore && target.tree == Some(tree);
+        let variants = self.queue.variants(name, &walk, self.policy);
         let useless: Vec<RunId> = target
             .runs
             .iter()
             .filter(|(id, run)| {
-                let needed =
-                    of_tip(run.tree) || walk.may_need(run.request, run.tree) || target.is_evidence(id, &walk);
+                let needed = of_tip(run.tree)
+                    || walk.may_need(run.request, run.tree)
+                    || target.is_evidence(id, &walk)
+                    || variants.iter().any(|v| v.is(run.tree));
                 run.gate_id != walk.gate_id || !needed
             })
             .map(|(id, _)| id.clone())
@@ -297,6 +300,11 @@ impl Act<'_> {
         for place in self.queue.worth_testing(name, &walk, self.policy) {
             if let Standing::Untested { commit, tree } = place.standing {
                 self.test(name, place, commit, tree);
+            }
+        }
+        for place in self.queue.spare_runs(name, &walk, self.policy) {
+            if let Standing::Untested { commit, tree } = place.standing {
+                self.test(name, &place, commit, tree);
             }
         }
         self.test_tip(name, &walk);

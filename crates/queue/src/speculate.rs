@@ -128,6 +128,19 @@ impl Queue {
         worth.clamp(window, window.saturating_mul(most)).min(MOST_PLACES)
     }
 
+    /// So many more runs may be asked for now.
+    pub(crate) fn room(&self, name: &BranchName, policy: &Policy) -> usize {
+        let Some(target) = self.targets.get(name) else { return 0 };
+        let window = target.window(policy) as usize;
+        let apart = target.independence() != yardmaster_protocol::Independence::None;
+        let limit = match policy.slots as usize {
+            0 => window,
+            slots if apart || self.batch_max(name, policy) > 1 => window.min(slots),
+            _ => window,
+        };
+        limit.saturating_sub(target.runs.values().filter(|r| r.request.is_some()).count())
+    }
+
     /// Places whose runs are worth asking for now, best first.
     pub(crate) fn worth_testing<'w>(
         &self,
@@ -137,14 +150,8 @@ impl Queue {
     ) -> Vec<&'w Place> {
         let Some(target) = self.targets.get(name) else { return Vec::new() };
         let most = self.batch_max(name, policy);
-        let window = target.window(policy) as usize;
         let apart = target.independence() != yardmaster_protocol::Independence::None;
-        let limit = match policy.slots as usize {
-            0 => window,
-            slots if apart || most > 1 => window.min(slots),
-            _ => window,
-        };
-        let mut room = limit.saturating_sub(target.runs.values().filter(|r| r.request.is_some()).count());
+        let mut room = self.room(name, policy);
         let places = self.places(name, policy);
         let carrying: Vec<&Place> = walk
             .places

@@ -7,7 +7,7 @@ use yardmaster_protocol::{
 };
 use yardmaster_queue::{BaseRed, GateRule, Input, Order, Policy, Queue};
 
-use crate::support::{announce, commit, end, main_branch, pin, policy, queue, runs, see};
+use crate::support::{announce, commit, end, main_branch, pin, policy, queue, red, runs, see};
 
 /// Git, as far as the mind sees it: a commit is named by what it was made of, a tree by who is in it.
 struct Git {
@@ -19,8 +19,12 @@ struct Git {
 impl Git {
     /// With so many requests, of which some share no run.
     fn with(requests: u8, slots: u32, alone: &[u8]) -> Git {
+        Git::announcing(requests, slots, |n| json!({"alone": alone.contains(&n)}))
+    }
+
+    fn announcing(requests: u8, slots: u32, more: impl Fn(u8) -> serde_json::Value) -> Git {
         let gate = GateRule::Fixed(Gate::command("true"));
-        let window = u32::from(requests);
+        let window = u32::from(requests).max(slots);
         let policy = Policy {
             gate,
             window_min: window,
@@ -33,7 +37,7 @@ impl Git {
         let mut git = Git { queue: queue(&policy), policy, contents: BTreeMap::new() };
         see(&mut git.queue, &git.policy, 2, Ok(Project::default()));
         for n in 1..=requests {
-            announce(&mut git.queue, &git.policy, n.into(), &json!({"alone": alone.contains(&n)}));
+            announce(&mut git.queue, &git.policy, n.into(), &more(n));
             pin(&mut git.queue, &git.policy, n, &[&format!("f{n}")]);
         }
         git.merge();
@@ -89,6 +93,16 @@ impl Git {
         let mut all = runs(&self.queue, &self.policy).into_iter();
         let (_, run) = all.find(|(r, _)| *r == Some(RequestId(request))).expect("is tested");
         end(&mut self.queue, &self.policy, &run, RunOutcome::Green);
+        self.merge();
+    }
+
+    /// Ends the run of those.
+    fn ends(&mut self, requests: &[u64], outcome: RunOutcome) {
+        let who: u64 = requests.iter().map(|r| 1 << r).sum();
+        let jobs = self.queue.plan(&self.policy).orders.into_iter();
+        let mut jobs = jobs.filter_map(|o| if let Order::Test(job) = o { Some(job) } else { None });
+        let job = jobs.find(|job| job.tree == tree(who)).expect("is tested");
+        end(&mut self.queue, &self.policy, &job.run, outcome);
         self.merge();
     }
 
@@ -178,4 +192,31 @@ fn who_is_marked_alone_is_in_no_batch() {
     assert_eq!(git.pushed(), [0_u64; 0]);
     git.green(3);
     assert_eq!(git.pushed(), [1, 2, 3]);
+}
+
+/// With slots to spare those that are likely to be at fault are tested without each other, too: it shows in one round
+/// who is.
+#[test]
+fn who_is_doubtful_is_tested_around_where_slots_are_free() {
+    let unsure = |_| json!({"confidence": 0.5});
+    let mut git = Git::announcing(3, 8, unsure);
+    assert_eq!(git.tested(), [1, 2, 2, 3, 3, 3, 3], "on the others, and without some of them");
+    git.ends(&[2], RunOutcome::Green);
+    git.ends(&[1], red("gate"));
+    assert_eq!(git.pushed(), [2], "the first has failed, and the second is green without it");
+    git.ends(&[2, 3], red("gate"));
+    git.arrives();
+    git.merge();
+    assert!(
+        git.queue.plan(&git.policy).orders.is_empty(),
+        "nor is the third tested again: {:?}",
+        git.tested()
+    );
+}
+
+/// Nobody is tested around who is likely to pass, and where there is no slot to spare.
+#[test]
+fn nothing_is_tested_around_without_need() {
+    assert_eq!(Git::with(3, 8, &[]).tested(), [1, 2, 3]);
+    assert_eq!(Git::announcing(3, 2, |_| json!({"confidence": 0.5})).tested().len(), 2);
 }

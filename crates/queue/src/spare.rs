@@ -1,0 +1,155 @@
+//! What slots are used for that nothing in the stack needs: where some are likely to be at fault, those above them
+//! are tested without them, too, so that it shows at once who is, and not one after the other.
+
+use std::collections::BTreeSet;
+
+use yardmaster_protocol::{Assembly, BranchName, CommitId, RequestId, TreeId};
+
+use crate::policy::Policy;
+use crate::state::{Queue, Target};
+use crate::walk::{Place, Standing, Walk};
+
+/// Who is likelier than that to pass is not tested around.
+const DOUBTFUL: f64 = 0.8;
+/// So many are looked at together, from the lowest doubtful one on: of each all combinations beneath it.
+const MOST: usize = 6;
+/// Less likely ones are not worth a slot, even where it is free.
+const LEAST_CHANCE: f64 = 0.1;
+/// A run under way that is less likely to be needed is stopped.
+const LEAST_KEPT: f64 = 0.02;
+
+/// A candidate that the stack will have if some of those beneath it turn out to be at fault.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Variant {
+    request: RequestId,
+    /// From 0 to 1.
+    chance: f64,
+    /// What it stands on, as far as that is merged.
+    base: CommitId,
+    behind: Vec<RequestId>,
+    /// What is left to be merged on `base`, in order, itself last; nothing where it is known.
+    to_merge: Vec<RequestId>,
+    made: Option<(CommitId, TreeId)>,
+}
+
+impl Variant {
+    pub(crate) fn is(&self, tree: TreeId) -> bool {
+        self.made.is_some_and(|(_, own)| own == tree)
+    }
+}
+
+/// Those that are looked at.
+struct Pool<'a> {
+    lowest: &'a Place,
+    places: Vec<&'a Place>,
+    /// That all those beneath pass.
+    chance: f64,
+}
+
+impl Queue {
+    fn pool<'a>(&self, walk: &'a Walk) -> Option<Pool<'a>> {
+        let is_open = |p: &Place| p.carries() && !matches!(p.standing, Standing::Green { .. });
+        let first = walk.places.iter().position(|p| is_open(p) && self.odds(p.request) < DOUBTFUL)?;
+        let (beneath, rest) = walk.places.split_at_checked(first)?;
+        let is_single = |p: &&Place| p.ends_unit && p.mates_below == 0 && p.standing != Standing::Unassembled;
+        let places: Vec<&Place> = rest
+            .iter()
+            .take_while(is_single)
+            .filter(|p| p.carries() || matches!(p.standing, Standing::Red { .. }))
+            .take(MOST)
+            .collect();
+        let decided = beneath.iter().rposition(|p| matches!(p.standing, Standing::Green { .. }));
+        let open = beneath.get(decided.map_or(0, |i| i + 1)..).unwrap_or_default();
+        let chance = open.iter().filter(|p| p.carries()).map(|p| self.odds(p.request)).product();
+        Some(Pool { lowest: places.first()?, places, chance })
+    }
+
+    /// All that are likely enough, likeliest first.
+    pub(crate) fn variants(&self, name: &BranchName, walk: &Walk, policy: &Policy) -> Vec<Variant> {
+        let Some(target) = self.targets.get(name) else { return Vec::new() };
+        if self.batch_max(name, policy) == 1 || target.one_at_a_time {
+            return Vec::new();
+        }
+        let Some(pool) = self.pool(walk) else { return Vec::new() };
+        let mut found = Vec::new();
+        for (i, place) in pool.places.iter().enumerate() {
+            let beneath: Vec<RequestId> =
+                pool.places.iter().take(i).filter(|p| p.carries()).map(|p| p.request).collect();
+            for without in 1..1_usize << beneath.len() {
+                let (left_out, kept): (Vec<(usize, RequestId)>, Vec<(usize, RequestId)>) =
+                    beneath.iter().copied().enumerate().partition(|(bit, _)| without >> bit & 1 == 1);
+                let fail: f64 = left_out.iter().map(|(_, id)| 1.0 - self.odds(*id)).product();
+                let pass: f64 = kept.iter().map(|(_, id)| self.odds(*id)).product();
+                let chance = pool.chance * fail * pass;
+                let left_out: BTreeSet<RequestId> = left_out.into_iter().map(|(_, id)| id).collect();
+                let stack: Vec<RequestId> =
+                    kept.into_iter().map(|(_, id)| id).chain([place.request]).collect();
+                let stands = |id: &RequestId| self.pending_needs(*id).is_disjoint(&left_out);
+                if chance >= LEAST_KEPT && stack.iter().all(stands) {
+                    found.extend(target.variant(pool.lowest, &stack, chance));
+                }
+            }
+        }
+        found.sort_by(|a, b| b.chance.total_cmp(&a.chance));
+        found
+    }
+
+    /// Runs for the slots that are left.
+    pub(crate) fn spare_runs(&self, name: &BranchName, walk: &Walk, policy: &Policy) -> Vec<Place> {
+        let Some(target) = self.targets.get(name) else { return Vec::new() };
+        let room = self.room(name, policy);
+        if room == 0 {
+            return Vec::new();
+        }
+        let is_open = |tree: TreeId| {
+            !target.verdicts.contains_key(&(tree, walk.gate_id.clone()))
+                && !target.runs.values().any(|r| r.tree == tree && r.gate_id == walk.gate_id)
+        };
+        let variants = self.variants(name, walk, policy).into_iter();
+        let open = variants.filter_map(|v| {
+            let worth = v.chance >= LEAST_CHANCE;
+            let (commit, tree) = v.made.filter(|(_, tree)| worth && is_open(*tree))?;
+            let standing = Standing::Untested { commit, tree };
+            let (request, base, behind) = (v.request, v.base, v.behind);
+            Some(Place { request, base, behind, standing, mates_below: 0, ends_unit: true })
+        });
+        open.take(room).collect()
+    }
+
+    /// What is to be merged for them: the base, and in order who on top of it.
+    pub(crate) fn spare_merges(
+        &self,
+        name: &BranchName,
+        walk: &Walk,
+        policy: &Policy,
+    ) -> Vec<(CommitId, Vec<RequestId>)> {
+        let room = self.room(name, policy);
+        if room == 0 {
+            return Vec::new();
+        }
+        let variants = self.variants(name, walk, policy).into_iter();
+        let worth = |v: &Variant| v.chance >= LEAST_CHANCE && !v.to_merge.is_empty();
+        variants.filter(worth).take(room).map(|v| (v.base, v.to_merge)).collect()
+    }
+}
+
+impl Target {
+    /// `stack` on what the lowest one stands on; none where it is known not to merge.
+    fn variant(&self, lowest: &Place, stack: &[RequestId], chance: f64) -> Option<Variant> {
+        let (request, beneath) = stack.split_last()?;
+        let (mut base, mut behind) = (lowest.base, lowest.behind.clone());
+        let mut to_merge = Vec::new();
+        let mut made = None;
+        for id in stack {
+            match self.assemblies.get(&(base, *id)) {
+                _ if !to_merge.is_empty() => to_merge.push(*id),
+                None => to_merge.push(*id),
+                Some(Assembly::Clean { commit, tree, .. }) if id == request => made = Some((*commit, *tree)),
+                Some(Assembly::Clean { commit, .. }) => base = *commit,
+                Some(Assembly::Conflict { .. } | Assembly::TakesBack { .. }) => return None,
+            }
+        }
+        behind.extend(beneath);
+        Some(Variant { request: *request, chance, base, behind, to_merge, made })
+    }
+}
