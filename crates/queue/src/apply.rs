@@ -471,6 +471,9 @@ impl Queue {
         self.evidence_after_landing(&name, id);
         let target = self.target(&name);
         target.ours = rollup.or(*commit).or(target.ours);
+        if let Some(commit) = commit {
+            target.note_landing(id, *base, *commit);
+        }
         if let Some(Landing { requests, .. }) = &mut target.landing {
             requests.retain(|(r, _)| *r != id);
             if requests.is_empty() {

@@ -71,14 +71,23 @@ impl Queue {
     /// What lands together above what lands by itself, and whether it is green: up to the highest green one, which
     /// decides all beneath it; where there is none, the lowest that is being tested. Nobody who is marked `alone` is
     /// among them.
-    fn batch(&self, target: &Target, walk: &Walk, line: &Line<'_>) -> Option<(Batch, bool)> {
+    fn batch(
+        &self,
+        name: &BranchName,
+        walk: &Walk,
+        line: &Line<'_>,
+        policy: &Policy,
+    ) -> Option<(Batch, bool)> {
+        let target = self.targets.get(name)?;
         let above = line.places.get(line.single..).filter(|_| !line.waits)?;
         let is_alone = |id| self.live.get(&id).is_some_and(|r| r.announcement.alone);
         let together = above.iter().take_while(|(p, _)| !is_alone(p.request)).count();
         let above = above.get(..together)?;
         let is_green = |(p, _): &(&Place, Made)| p.ends_unit && matches!(p.standing, Standing::Green { .. });
         let is_decided = |(p, _): &(&Place, Made)| p.ends_unit && target.is_decided(p, walk);
-        let end = above.iter().rposition(is_green).or_else(|| above.iter().position(is_decided))?;
+        let shared = self.batch_max(name, policy) > 1;
+        let highest = if shared { above.iter().rposition(is_green) } else { None };
+        let end = highest.or_else(|| above.iter().position(is_decided))?;
         let members: Vec<Made> = above.get(..=end)?.iter().map(|(_, m)| *m).collect();
         if members.len() < 2 {
             return None;
@@ -96,7 +105,7 @@ impl Queue {
             return None;
         }
         let line = Self::line(target, walk);
-        let (batch, _) = self.batch(target, walk, &line)?;
+        let (batch, _) = self.batch(name, walk, &line, policy)?;
         let known = target.rollups.contains_key(&(batch.base, batch.top.commit));
         (!known).then(|| self.rollup(&batch))
     }
@@ -139,7 +148,8 @@ impl Queue {
         let single = if target.one_at_a_time { line.single.min(1) } else { line.single };
         let alone = line.places.get(..single)?;
         let is_whole = single == line.single && !(target.one_at_a_time && single > 0);
-        let batch = self.batch(target, walk, &line).filter(|(_, green)| *green && is_whole).map(|(b, _)| b);
+        let batch =
+            self.batch(name, walk, &line, policy).filter(|(_, green)| *green && is_whole).map(|(b, _)| b);
         let known = batch.and_then(|b| Some((*target.rollups.get(&(b.base, b.top.commit))?, b)));
         let Some((to, batch)) = known else { return landing(walk.tip, alone) };
         let all = line.places.get(..single + batch.members.len())?;

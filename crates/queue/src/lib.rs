@@ -24,6 +24,7 @@ mod land;
 mod learn;
 mod odds;
 mod order;
+mod pair;
 mod parallel;
 mod pause;
 mod plan;

@@ -159,7 +159,10 @@ impl Act<'_> {
                     match target.fault(&gate, &walk.gate_id, self.policy, verdict) {
                         Fault::Own => {
                             let mates: Vec<String> = place.mates().map(ToString::to_string).collect();
-                            failure::together_with(failure::gate_red(live, name, walk.tip, verdict), &mates)
+                            let failure = failure::gate_red(live, name, walk.tip, verdict);
+                            let failure =
+                                self.queue.name_the_other(name, place.request, &walk.gate_id, failure);
+                            failure::together_with(failure, &mates)
                         }
                         Fault::NobodyKnows => failure::base_untestable(live, name, walk.tip, verdict),
                         Fault::Open | Fault::Base => return None,

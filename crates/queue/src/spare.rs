@@ -76,22 +76,40 @@ impl Queue {
             let beneath: Vec<RequestId> =
                 pool.places.iter().take(i).filter(|p| p.carries()).map(|p| p.request).collect();
             for without in 1..1_usize << beneath.len() {
-                let (left_out, kept): (Vec<(usize, RequestId)>, Vec<(usize, RequestId)>) =
-                    beneath.iter().copied().enumerate().partition(|(bit, _)| without >> bit & 1 == 1);
-                let fail: f64 = left_out.iter().map(|(_, id)| 1.0 - self.odds(*id)).product();
-                let pass: f64 = kept.iter().map(|(_, id)| self.odds(*id)).product();
-                let chance = pool.chance * fail * pass;
-                let left_out: BTreeSet<RequestId> = left_out.into_iter().map(|(_, id)| id).collect();
-                let stack: Vec<RequestId> =
-                    kept.into_iter().map(|(_, id)| id).chain([place.request]).collect();
-                let stands = |id: &RequestId| self.pending_needs(*id).is_disjoint(&left_out);
-                if chance >= LEAST_KEPT && stack.iter().all(stands) {
+                let (stack, chance) = self.leaving_out(&beneath, without, place.request);
+                let chance = pool.chance * chance;
+                if chance >= LEAST_KEPT && !stack.is_empty() {
                     found.extend(target.variant(pool.lowest, &stack, chance));
                 }
             }
         }
         found.sort_by(|a, b| b.chance.total_cmp(&a.chance));
         found
+    }
+
+    /// `beneath` but for those whose bit is set, and `request` on top; empty where one of them needs who is left
+    /// out. And the chance that just those pass.
+    fn leaving_out(
+        &self,
+        beneath: &[RequestId],
+        left_out: usize,
+        request: RequestId,
+    ) -> (Vec<RequestId>, f64) {
+        let (mut stack, mut gone, mut chance) = (Vec::new(), BTreeSet::new(), 1.0);
+        for (bit, id) in beneath.iter().enumerate() {
+            if left_out >> bit & 1 == 1 {
+                chance *= 1.0 - self.odds(*id);
+                gone.insert(*id);
+            } else {
+                chance *= self.odds(*id);
+                stack.push(*id);
+            }
+        }
+        stack.push(request);
+        if stack.iter().any(|id| !self.pending_needs(*id).is_disjoint(&gone)) {
+            stack.clear();
+        }
+        (stack, chance)
     }
 
     /// Runs for the slots that are left.

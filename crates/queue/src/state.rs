@@ -16,6 +16,7 @@ use crate::index::Index;
 use crate::intent::{Intended, Place};
 use crate::learn::Times;
 use crate::odds::{Record, Suspicion};
+use crate::pair::Brought;
 use crate::pause::Pause;
 use crate::policy::{GateRule, Policy};
 use crate::promote::Promoted;
@@ -264,6 +265,9 @@ pub(crate) struct Target {
     /// Where they meet at definitions.
     #[serde(default)]
     pub(crate) read: ReadDefinitions,
+    /// The latest landings, oldest first.
+    #[serde(default)]
+    pub(crate) brought: VecDeque<Brought>,
 }
 
 impl Default for Target {
@@ -294,6 +298,7 @@ impl Default for Target {
             flakes: Flakes::default(),
             evidence: BTreeMap::new(),
             read: ReadDefinitions::default(),
+            brought: VecDeque::new(),
         }
     }
 }

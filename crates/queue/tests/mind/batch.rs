@@ -2,12 +2,12 @@ use std::collections::BTreeMap;
 
 use serde_json::json;
 use yardmaster_protocol::{
-    Assembled, Assembly, CommitId, Gate, LandOutcome, MergedBy, Millis, Movement, ObjectId, Project,
-    RequestId, RunOutcome, Sighting, TreeId,
+    Assembled, Assembly, Blame, CommitId, EventBody, Gate, LandOutcome, MergedBy, Millis, Movement, ObjectId,
+    Project, RequestId, RunOutcome, Sighting, TreeId,
 };
-use yardmaster_queue::{BaseRed, GateRule, Input, Order, Policy, Queue};
+use yardmaster_queue::{BaseRed, GateRule, Input, Order, Policy, Queue, Step};
 
-use crate::support::{announce, commit, end, main_branch, pin, policy, queue, red, runs, see};
+use crate::support::{announce, commit, end, failed, main_branch, pin, policy, queue, red, runs, see};
 
 /// Git, as far as the mind sees it: a commit is named by what it was made of, a tree by who is in it.
 struct Git {
@@ -121,7 +121,7 @@ impl Git {
         landing.flat_map(|l| l.requests).map(|(r, _)| r.0).collect()
     }
 
-    fn arrives(&mut self) {
+    fn arrives(&mut self) -> Step {
         let orders = self.queue.plan(&self.policy).orders.into_iter();
         let mut landing =
             orders.filter_map(|o| if let Order::Land { landing, .. } = o { Some(landing) } else { None });
@@ -136,7 +136,7 @@ impl Git {
         };
         let (outcome, project) = (LandOutcome::Landed { seen }, Ok(Project::default()));
         let input = Input::LandEnded { target: main_branch(), to: landing.to, outcome, project };
-        self.queue.step(Millis(30), &self.policy, input);
+        self.queue.step(Millis(30), &self.policy, input)
     }
 }
 
@@ -219,4 +219,27 @@ fn who_is_doubtful_is_tested_around_where_slots_are_free() {
 fn nothing_is_tested_around_without_need() {
     assert_eq!(Git::with(3, 8, &[]).tested(), [1, 2, 3]);
     assert_eq!(Git::announcing(3, 2, |_| json!({"confidence": 0.5})).tested().len(), 2);
+}
+
+/// Two that pass, and not together: the first lands, and the other one is told with whom it fails.
+#[test]
+fn who_fails_only_together_with_another_is_told_with_whom() {
+    let mut git = Git::announcing(3, 8, |n| json!({"confidence": if n == 3 { 0.99 } else { 0.5 }}));
+    git.ends(&[1, 2], red("gate"));
+    git.ends(&[2], RunOutcome::Green);
+    git.ends(&[1], RunOutcome::Green);
+    assert_eq!(git.pushed(), [1]);
+    let step = git.arrives();
+    let (id, message, keys) = failed(&step).remove(0);
+    assert_eq!((id, keys.as_str()), (2, "base candidate exit_code log log_tail step with"));
+    assert!(
+        message
+            .ends_with("it is green without r1 (work/1 by roy), which landed ahead of it, and red with it"),
+        "{message}"
+    );
+    let blame = step.events.iter().find_map(|e| match &e.event.body {
+        EventBody::MergeFailed(failure) => Some(failure.blame),
+        _ => None,
+    });
+    assert_eq!(blame, Some(Blame::Ahead));
 }
