@@ -19,11 +19,13 @@ impl Ledger {
         Violation::unless(holds, "a repetition repeats something", || format!("{request} of {of}"))
     }
 
-    pub(crate) fn is_newer(&self, request: RequestId, by: RequestId) -> Result<(), Violation> {
+    /// Or one that the rules do not keep out.
+    pub(crate) fn is_newer(&self, truth: &Truth, request: RequestId, by: RequestId) -> Result<(), Violation> {
         let found = self.requests.get(&request).zip(self.requests.get(&by));
         let holds = found.is_some_and(|(old, new)| {
             let same = new.target == old.target && new.announcement.branch == old.announcement.branch;
-            same && new.pinned && new.end.is_none() && by > request && new.head != old.head
+            let other = new.head != old.head || self.may_take_over(truth, new, old);
+            same && new.pinned && new.end.is_none() && by > request && other
         });
         Violation::unless(holds, "only a newer head takes a request's place", || format!("{request} by {by}"))
     }
@@ -63,6 +65,7 @@ impl Ledger {
             || !self.fell_off.is_empty()
             || asked.behind.iter().any(gone)
             || self.amended.contains(&request)
+            || std::iter::once(&request).chain(&asked.behind).any(|r| self.is_barred(truth, *r))
             || asked.behind.iter().any(|r| self.amended.contains(r));
         Violation::unless(holds, "a run whose result is needed goes on", || {
             format!("{run} of {request} behind {:?}", asked.behind)
@@ -78,7 +81,13 @@ impl Ledger {
             || target.is_none_or(|target| self.gate(truth.policy, target).id() != asked.gate)
     }
 
-    pub(crate) fn is_no_repetition(&self, request: RequestId, head: CommitId) -> Result<(), Violation> {
+    /// Only an agent that may do what the pending one may not announces the same head as its own.
+    pub(crate) fn is_no_repetition(
+        &self,
+        truth: &Truth,
+        request: RequestId,
+        head: CommitId,
+    ) -> Result<(), Violation> {
         let Some(new) = self.requests.get(&request) else { return Ok(()) };
         let twin = self.requests.iter().find(|(_, r)| {
             r.pinned
@@ -86,6 +95,7 @@ impl Ledger {
                 && r.head == Some(head)
                 && r.target == new.target
                 && r.announcement.branch == new.announcement.branch
+                && !self.may_take_over(truth, new, r)
         });
         Violation::unless(twin.is_none(), "the same head announced again is the same request", || {
             format!("{request} and {:?}", twin.map(|(id, _)| id))

@@ -145,6 +145,12 @@ faults! {
     Freeze = "target frozen",
     /// Another policy takes effect at once.
     Reload = "policy reloaded",
+    /// Somebody pushes other rules of who may touch what.
+    Rules = "other rules pushed",
+    /// A reviewer speaks.
+    Review = "reviewer's verdict",
+    /// A request is told that the rules keep it out.
+    Barred = "kept out by rules",
 }
 
 /// How often each fault came to pass.

@@ -44,9 +44,12 @@ pub(crate) fn rules(files: &Files) -> Result<Project, String> {
 }
 
 /// What the project file says in a toy tree.
-pub(crate) fn project(files: &Files) -> Project {
+///
+/// # Errors
+/// What is wrong with it.
+pub(crate) fn project(files: &Files) -> Result<Project, String> {
     let gate = files.get(GATE_REGION).map(|version| Gate::command(&version_command(version)));
-    Project { gate, ..Project::default() }
+    Ok(Project { gate, ..rules(files)? })
 }
 
 fn version_command(version: &str) -> String {

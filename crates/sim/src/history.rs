@@ -94,13 +94,14 @@ impl World {
             && self.running.is_empty()
             && self.reports.is_empty()
             && self.ledger.paused.is_empty()
-            && self.stream.iter().all(|m| m.acked)
+            && self.stream.iter().chain(&self.reviews).all(|m| m.acked)
     }
 
     pub(crate) fn happen(&mut self, happening: Happening) -> Result<(), Violation> {
         match happening {
             Happening::Act(act) => return self.act(&act),
             Happening::Deliver { seq } => return self.deliver(seq),
+            Happening::DeliverReview { seq } => return self.deliver_review(seq),
             Happening::RunEnds { run, serial } => self.run_ends(&run, serial),
             Happening::Report { serial } => return self.report(serial),
             Happening::Resume => return self.resume(),

@@ -9,6 +9,7 @@ use yardmaster_queue::{GateRule, Guarantee, Policy, Step};
 use crate::gate::GateRules;
 use crate::git::Git;
 use crate::remote::Remote;
+use crate::rights::Said;
 use crate::told::must_be_told;
 use crate::violation::Violation;
 
@@ -89,6 +90,9 @@ pub(crate) struct Ledger {
     pub(crate) turns: BTreeMap<RequestId, (u64, u32)>,
     /// Those that gave up a place for one of them.
     pub(crate) displaced: BTreeSet<RequestId>,
+    /// What reviewers have said.
+    pub(crate) said: Said,
+    pub(crate) reviews_answered: BTreeSet<IntakeSeq>,
     /// How often each target moved other than by a landing of ours.
     pub(crate) moves: BTreeMap<BranchName, u32>,
 }
@@ -199,7 +203,7 @@ impl Ledger {
                 self.end(*request, End::Repeated)
             }
             Fact::Pinned { request, head, files, .. } => {
-                self.is_no_repetition(*request, *head)?;
+                self.is_no_repetition(truth, *request, *head)?;
                 let record = self.live(*request)?;
                 record.head = Some(*head);
                 record.pinned = true;
@@ -235,11 +239,14 @@ impl Ledger {
                 self.end(*request, End::Withdrawn)
             }
             Fact::Superseded { request, by } => {
-                self.is_newer(*request, *by)?;
+                self.is_newer(truth, *request, *by)?;
                 self.end(*request, End::Superseded(*by))
             }
             Fact::Blocked { request, blockers } => {
-                let apart = |b: &Blocker| matches!(b.kind, BlockerKind::Dependency | BlockerKind::TargetRed);
+                let apart = |b: &Blocker| {
+                    use BlockerKind::{Dependency, Review, Scope, TargetRed};
+                    matches!(b.kind, Dependency | TargetRed | Scope | Review)
+                };
                 if self.stacked.contains(request) && blockers.iter().any(apart) {
                     self.was_apart.insert(*request);
                 }
@@ -286,12 +293,11 @@ impl Ledger {
             }
             Fact::RemoteLost { .. }
             | Fact::RemoteBack
-            | Fact::Reviewed { .. }
-            | Fact::ReviewRefused { .. }
             | Fact::Compared { .. }
             | Fact::RolledUp { .. }
             | Fact::DefinitionsRead { .. }
             | Fact::CandidatesLost { .. } => Ok(()),
+            Fact::Reviewed { .. } | Fact::ReviewRefused { .. } => self.reviewed(fact),
             Fact::Suspected { run, requests, with, .. } => self.is_suspected_rightly(run, requests, with),
             Fact::Carried { request, .. } => Err(Violation::new(
                 "no verdict is carried over where nobody declares it",
@@ -410,6 +416,11 @@ impl Ledger {
                 })?;
                 let frozen = self.frozen.contains(target);
                 Violation::unless(!frozen, "nothing is pushed to a frozen target", || target.to_string())?;
+                let mut barred =
+                    landing.requests.iter().filter_map(|(r, _)| self.bar(truth, *r, landing.from));
+                if let Some((rule, found)) = barred.next() {
+                    return Err(Violation::new(rule, found));
+                }
                 let key = (target.clone(), landing.from, landing.to);
                 if truth.policy.guarantee == Guarantee::EveryPush {
                     self.by_push.insert(key.clone());

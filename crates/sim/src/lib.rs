@@ -22,6 +22,7 @@ mod promoted;
 mod push;
 mod remote;
 mod rest;
+mod rights;
 mod rng;
 pub mod story;
 mod tell;

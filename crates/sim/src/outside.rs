@@ -183,6 +183,7 @@ impl World {
     pub(crate) fn told_act(&self, act: &Act) -> String {
         match act {
             Act::Garbage => "somebody sends garbage".to_owned(),
+            Act::Rule => "somebody pushes other rules".to_owned(),
             Act::Pause => "an operator pauses a target".to_owned(),
             Act::Promote => "an operator moves some to the front".to_owned(),
             Act::Create(i)
@@ -194,6 +195,7 @@ impl World {
             | Act::Withdraw(i)
             | Act::WithdrawByService(i)
             | Act::Amend(i)
+            | Act::Review(i)
             | Act::Delete(i) => {
                 let work = self.works.get(*i);
                 let rest = work.map(|w| format!("{} {} needs {:?}", w.branch, w.requirement, w.depends_on));

@@ -55,13 +55,18 @@ pub(crate) fn policy(rng: &mut Rng) -> Policy {
 impl World {
     /// Who will do what when.
     pub(crate) fn populate(&mut self) {
-        let files: Files = [(GATE_REGION.to_owned(), "1".to_owned())].into();
+        let mut files: Files = [(GATE_REGION.to_owned(), "1".to_owned())].into();
+        let mut aside = self.rng.clone();
+        let n = usize::try_from(self.rng.range(2, 14)).unwrap_or(2);
+        for _ in 0..8 {
+            aside.range(0, 1);
+        }
+        self.some_rights(n, &mut files, aside);
         let base = self.git.commit(&[], files, "base");
         for target in self.policy.targets.clone() {
             self.remote.branches.insert(target.clone(), base);
             self.tip_moved(&target);
         }
-        let n = usize::try_from(self.rng.range(2, 14)).unwrap_or(2);
         for i in 0..n {
             let work = self.some_work(i, n);
             self.missing.insert(work.branch.clone());

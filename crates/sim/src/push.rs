@@ -1,6 +1,6 @@
 use std::collections::BTreeSet;
 
-use yardmaster_protocol::{BranchName, CommitId, LandOutcome, Landing, Rollup, Sighting};
+use yardmaster_protocol::{BranchName, CommitId, LandOutcome, Landing, Project, Rollup, Sighting};
 use yardmaster_queue::Input;
 
 use crate::fault::Fault;
@@ -155,7 +155,7 @@ impl World {
         }
         let commits: Vec<CommitId> = landing.requests.iter().map(|(_, c)| *c).collect();
         let seen = self.remote.look(&self.git, &target, Some(landing.from), &commits);
-        let project = Ok(seen.as_ref().map(|s| project(&self.git.files(s.tip))).unwrap_or_default());
+        let project = seen.as_ref().map_or(Ok(Project::default()), |s| project(&self.git.files(s.tip)));
         let outcome = match (pushed, seen) {
             (Some(Pushed::Declined(why)), Some(seen)) => LandOutcome::Declined { why, seen },
             (Some(_), Some(seen)) if seen.contains.contains(&landing.to) => LandOutcome::Landed { seen },
@@ -210,7 +210,7 @@ impl World {
         self.set_free(target);
         let input = match sighting {
             Some(sighting) => {
-                let project = Ok(project(&self.git.files(sighting.tip)));
+                let project = project(&self.git.files(sighting.tip));
                 Input::Seen { target: target.clone(), known, sighting, project }
             }
             None => Input::RemoteSilent { why: "it does not answer".to_owned() },

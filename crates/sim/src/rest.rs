@@ -22,7 +22,7 @@ impl World {
             .ledger
             .requests
             .iter()
-            .find(|(_, r)| late && free(r) && !self.tip_is_red(r))
+            .find(|(id, r)| late && free(r) && !self.tip_is_red(r) && !self.is_barred(**id))
             .map(|(id, _)| *id);
         Violation::unless(waits.is_none(), "somebody ends within the bound", || format!("{waits:?} waits"))
     }
@@ -109,6 +109,11 @@ impl World {
         self.flaky || self.ledger.base_is_red(&self.truth(&self.policy), record)
     }
 
+    /// Somebody has to approve, to let it, or to announce another head.
+    fn is_barred(&self, id: RequestId) -> bool {
+        self.ledger.is_barred(&self.truth(&self.policy), id)
+    }
+
     fn waits_for_a_reason(&self, queue: &Queue, id: RequestId, record: &Record) -> Result<(), Violation> {
         let branch = &record.announcement.branch;
         if self.waits_for_the_tip(queue, id, record) {
@@ -117,6 +122,12 @@ impl World {
         let view = queue.request(id, self.clock(), &self.policy);
         let blockers = view.map(|v| v.blockers).unwrap_or_default();
         Violation::unless(!blockers.is_empty(), "who waits knows what for", || format!("{id} ({branch})"))?;
+        let told = blockers.iter().any(|b| matches!(b.kind, BlockerKind::Scope | BlockerKind::Review));
+        let barred = self.is_barred(id);
+        Violation::unless(barred || !told, "who is kept out by rules is", || format!("{id}: {blockers:?}"))?;
+        if told {
+            return Ok(());
+        }
         let pending = |name: &String| {
             let mut others = self.ledger.requests.iter().filter(|(other, _)| **other != id);
             others.any(|(i, r)| r.end.is_none() && self.ledger.is_named(*i, r, name))

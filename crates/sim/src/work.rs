@@ -1,7 +1,9 @@
 use std::rc::Rc;
 
 use serde_json::{Value, json};
-use yardmaster_protocol::{BranchName, CommitId, EventBody, IntakeSeq, Priority, announce_subject};
+use yardmaster_protocol::{
+    BlockerKind, BranchName, CommitId, Event, EventBody, IntakeSeq, Priority, announce_subject,
+};
 use yardmaster_queue::{Input, Step};
 
 use crate::fault::Fault;
@@ -43,6 +45,9 @@ pub(crate) enum Act {
     Amend(usize),
     Pause,
     Promote,
+    Review(usize),
+    /// Somebody pushes other rules of who may touch what.
+    Rule,
 }
 
 impl World {
@@ -94,6 +99,8 @@ impl World {
             }
             Act::Pause => return self.pause(),
             Act::Promote => return self.promote(),
+            Act::Review(i) => self.review(i),
+            Act::Rule => self.push_rules(),
         }
         Ok(())
     }
@@ -275,9 +282,26 @@ impl World {
         self.after(ms, Happening::Deliver { seq });
     }
 
+    /// Who waits for a review gets one now and then.
+    fn ask_a_reviewer(&mut self, event: &Event) {
+        let (EventBody::MergeBlocked { blockers, .. }, Some(about)) = (&event.body, &event.about) else {
+            return;
+        };
+        if blockers.iter().any(|b| matches!(b.kind, BlockerKind::Review | BlockerKind::Scope)) {
+            self.count(Fault::Barred);
+        }
+        let waits = self.ruled && blockers.iter().any(|b| b.kind == BlockerKind::Review);
+        let found = self.works.iter().position(|w| waits && w.branch == about.branch);
+        if let Some(i) = found.filter(|_| self.rng.chance(80)) {
+            let ms = self.rng.range(100, 20_000);
+            self.after(ms, Happening::Act(Act::Review(i)));
+        }
+    }
+
     /// Agents read the events about their work, and some mend what failed.
     pub(crate) fn react_to(&mut self, step: &Step) {
         for projected in &step.events {
+            self.ask_a_reviewer(&projected.event);
             let (EventBody::MergeFailed(_), Some(about)) = (&projected.event.body, &projected.event.about)
             else {
                 continue;

@@ -39,6 +39,7 @@ pub(crate) enum Outage {
 pub(crate) enum Happening {
     Act(Act),
     Deliver { seq: u64 },
+    DeliverReview { seq: u64 },
     RunEnds { run: RunId, serial: u64 },
     Report { serial: u64 },
     Resume,
@@ -129,6 +130,10 @@ pub(crate) struct World {
     pub(crate) policy: Rc<Policy>,
     pub(crate) works: Vec<Work>,
     pub(crate) stream: Vec<Message>,
+    /// The stream of reviews.
+    pub(crate) reviews: Vec<Message>,
+    /// Somebody says who may touch what, and reviewers speak.
+    pub(crate) ruled: bool,
     /// Reports that nobody has acked, by serial.
     pub(crate) reports: BTreeMap<u64, RunReport>,
     pub(crate) journal: Vec<Entry>,
@@ -185,6 +190,8 @@ impl World {
             policy: Rc::new(policy),
             works: Vec::new(),
             stream: Vec::new(),
+            reviews: Vec::new(),
+            ruled: false,
             reports: BTreeMap::new(),
             journal: Vec::new(),
             snapshot: None,
