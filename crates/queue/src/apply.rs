@@ -164,7 +164,10 @@ impl Queue {
             }
             Fact::Testing { request, .. } => return self.testing(*request, at, fact),
             Fact::BaseTesting { target, .. } => self.base_testing(target, at, fact),
-            Fact::RunDropped { run } => self.targets.values_mut().for_each(|t| drop(t.runs.remove(run))),
+            Fact::RunDropped { run } => self.targets.values_mut().for_each(|t| {
+                t.runs.remove(run);
+                t.forget_evidence_of(run);
+            }),
             Fact::RunEnded { run, outcome, ms, steps } => {
                 for target in self.targets.values_mut() {
                     if let Some(run) = target.runs.get(run) {
@@ -270,6 +273,7 @@ impl Queue {
                 unit: None,
                 suspicion: None,
                 proved: false,
+                reddened: false,
                 promoted: None,
             },
         );
@@ -375,6 +379,9 @@ impl Queue {
                 gate: gate_id.clone(),
                 behind: behind.clone(),
                 on_tip: behind.is_empty(),
+                candidate: Some(*candidate),
+                green: None,
+                stale: false,
             };
             target.evidence.insert(id, evidence);
         }
@@ -426,9 +433,11 @@ impl Queue {
     }
 
     fn run_ended(&mut self, id: &RunId, outcome: &RunOutcome, ms: u64, at: Millis) {
+        let doubted = self.doubted_of(id);
         self.prove(id, outcome);
         for target in self.targets.values_mut() {
             let Some(run) = target.runs.remove(id) else { continue };
+            target.note_evidence(id, outcome);
             let key = (run.tree, run.gate_id.clone());
             let earlier = target.verdicts.get(&key).cloned();
             let mut flaky = earlier.as_ref().map(|v| v.flaky.clone()).unwrap_or_default();
@@ -457,6 +466,7 @@ impl Queue {
                 oldest.and_then(|k| target.verdicts.remove(&k));
             }
         }
+        doubted.into_iter().for_each(|id| self.let_pass(id));
     }
 
     fn landed(&mut self, id: RequestId, at: Millis, fact: &Fact) -> Option<Caused> {

@@ -137,7 +137,7 @@ impl Queue {
     fn to_land(&self, name: &BranchName, walk: &Walk, policy: &Policy) -> Option<Landing> {
         let target = self.targets.get(name)?;
         if target.independence() != Independence::None {
-            return landing(walk.tip, &chain(walk));
+            return landing(walk.tip, &chain(target, walk));
         }
         let line = Self::line(target, walk);
         if policy.guarantee == Guarantee::EveryPush && !target.one_at_a_time {
@@ -192,12 +192,16 @@ impl Target {
 
 /// Where requests need not stand on each other: the first that stands on nobody undecided, and those that stand on
 /// exactly that. Whoever else is ready is taken over to the new tip and lands next.
-fn chain(walk: &Walk) -> Vec<(&Place, Made)> {
+fn chain<'w>(target: &Target, walk: &'w Walk) -> Vec<(&'w Place, Made)> {
     let (mut base, mut chain) = (walk.tip, Vec::new());
     let green = |p: &&Place| !p.is_apart() && matches!(p.standing, Standing::Green { .. });
     for place in walk.places.iter().filter(green) {
         let on_all = place.behind.iter().eq(chain.iter().map(|(p, _): &(&Place, Made)| &p.request));
-        if let Some(made) = made(place).filter(|_| place.base == base && on_all) {
+        let is_merged = |made: &Made| match target.assemblies.get(&(base, place.request)) {
+            Some(Assembly::Clean { commit, .. }) => *commit == made.commit,
+            _ => false,
+        };
+        if let Some(made) = made(place).filter(|made| on_all && is_merged(made)) {
             base = made.commit;
             chain.push((place, made));
         }

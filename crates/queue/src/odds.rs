@@ -2,7 +2,9 @@
 //! agent claims. Orders what is tested first, and nothing else.
 
 use serde::{Deserialize, Serialize};
-use yardmaster_protocol::{AgentName, Blame, BranchName, Cause, Failure, RequestId, RunId, RunOutcome};
+use yardmaster_protocol::{
+    AgentName, Blame, BranchName, Cause, Failure, Independence, RequestId, RunId, RunOutcome,
+};
 
 use crate::state::{Queue, Request};
 
@@ -14,6 +16,8 @@ const FIRST_GOOD: f64 = 19.0;
 const AGENT_WEIGHT: f64 = 10.0;
 /// Who was green with all that was beneath it hardly turns red elsewhere.
 const PROVED: f64 = 0.99;
+/// Who was red with those that it has to do with is seldom green without them.
+const REDDENED: f64 = 0.1;
 const MOST: f64 = 0.999;
 const LEAST: f64 = 0.02;
 
@@ -54,6 +58,7 @@ impl Queue {
         let claimed = request.announcement.confidence.map(|c| f64::from(c) / 1_000.0);
         let known = if request.proved { PROVED } else { claimed.unwrap_or_else(|| self.record_of(request)) };
         let suspected = request.suspicion.as_ref().map(|s| 1.0 - 1.0 / f64::from(s.among.max(1) + 1));
+        let known = if request.reddened { REDDENED } else { known };
         known.min(suspected.unwrap_or(MOST)).clamp(LEAST, MOST)
     }
 
@@ -70,13 +75,19 @@ impl Queue {
 
     /// What a green run says of those that were in it.
     pub(crate) fn prove(&mut self, run: &RunId, outcome: &RunOutcome) {
+        let found = self.targets.values().find_map(|t| Some((t.independence(), t.runs.get(run)?)));
+        let Some((independence, run)) = found else { return };
         if *outcome != RunOutcome::Green {
+            let red = matches!(outcome, RunOutcome::Red { .. } | RunOutcome::TimedOut { .. });
+            let alone = red && independence != Independence::None;
+            if let Some(request) = run.request.filter(|_| alone).and_then(|id| self.live.get_mut(&id)) {
+                (request.reddened, request.proved) = (true, false);
+            }
             return;
         }
-        let Some(run) = self.targets.values().find_map(|t| t.runs.get(run)) else { return };
         for id in run.behind.clone().into_iter().chain(run.request) {
             if let Some(request) = self.live.get_mut(&id) {
-                (request.proved, request.suspicion) = (true, None);
+                (request.proved, request.reddened, request.suspicion) = (true, false, None);
             }
         }
     }

@@ -148,8 +148,8 @@ impl Queue {
         let mut orders = Vec::new();
         let missing = |p: &&crate::walk::Place| p.standing == Standing::Unassembled;
         if target.independence() != Independence::None {
-            let unknown = |p: &&crate::walk::Place| missing(p) && target.lacks_a_merge(walk.tip, p);
-            let apart = walk.places.iter().filter(unknown).take(ASSEMBLED_APART);
+            let apart = self.worth_merging_apart(name, target, walk, policy);
+            let apart = apart.into_iter().take(ASSEMBLED_APART);
             orders.extend(apart.map(|place| {
                 let stack = place.behind.iter().chain([&place.request]);
                 order(walk.tip, stack.filter_map(|id| spec(*id)).collect())

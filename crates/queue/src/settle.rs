@@ -10,7 +10,7 @@ use crate::depend::Need;
 use crate::failure;
 use crate::health::Fault;
 use crate::policy::{BaseRed, Cycles, Guarantee, Policy};
-use crate::state::{Ending, Queue};
+use crate::state::{Ending, Queue, Run};
 use crate::step::Act;
 use crate::walk::{Place, Standing, Walk};
 
@@ -96,15 +96,15 @@ impl Act<'_> {
         }
     }
 
-    /// The stack as it stands; read again only after another fact.
+    /// The stack as it stands; read again only after a fact that can change it.
     pub(crate) fn walk(&self, name: &BranchName) -> Option<Rc<Walk>> {
-        let facts = self.facts_so_far();
+        let stirred = self.stirred();
         let mut walked = self.walked.borrow_mut();
-        if let Some((_, walk)) = walked.get(name).filter(|(at, _)| *at == facts) {
+        if let Some((_, walk)) = walked.get(name).filter(|(at, _)| *at == stirred) {
             return walk.clone();
         }
         let walk = self.queue.walk(name, self.policy).map(Rc::new);
-        walked.insert(name.clone(), (facts, walk.clone()));
+        walked.insert(name.clone(), (stirred, walk.clone()));
         walk
     }
 
@@ -287,13 +287,14 @@ impl Act<'_> {
         let Some(walk) = self.walk(name) else { return };
         let of_tip = |tree: TreeId| self.policy.base_red != BaseRed::Ignore && target.tree == Some(tree);
         let variants = self.queue.variants(name, &walk, self.policy);
+        let (wanted, evidence) = (walk.wanted(), target.runs_of_evidence(&walk));
         let useless: Vec<RunId> = target
             .runs
             .iter()
             .filter(|(id, run)| {
                 let needed = of_tip(run.tree)
-                    || walk.may_need(run.request, run.tree)
-                    || target.is_evidence(id, &walk)
+                    || wanted.may_need(run)
+                    || evidence.contains(id)
                     || variants.iter().any(|v| v.is(run.tree));
                 run.gate_id != walk.gate_id || !needed
             })
@@ -394,22 +395,37 @@ impl Act<'_> {
     }
 }
 
+/// What runs can still be of use for.
+struct Wanted {
+    trees: BTreeSet<TreeId>,
+    /// Where the stack is not assembled yet nobody knows, and the run goes on.
+    open: BTreeSet<RequestId>,
+}
+
+impl Wanted {
+    fn may_need(&self, run: &Run) -> bool {
+        self.trees.contains(&run.tree) || run.request.is_some_and(|id| self.open.contains(&id))
+    }
+}
+
 impl Walk {
-    /// Whether a run of `tree` for `request` can still be of use. Where the stack is not assembled
-    /// yet nobody knows, and the run goes on.
-    fn may_need(&self, request: Option<RequestId>, tree: TreeId) -> bool {
-        self.places.iter().any(|p| match p.standing {
-            Standing::Untested { tree: wanted, .. } => wanted == tree,
-            Standing::Unassembled => Some(p.request) == request,
-            Standing::Green { .. }
-            | Standing::Conflict
-            | Standing::Red { .. }
-            | Standing::RedTogether { .. }
-            | Standing::GivenUp { .. }
-            | Standing::Without(_)
-            | Standing::Held
-            | Standing::Excused => false,
-        })
+    fn wanted(&self) -> Wanted {
+        let mut wanted = Wanted { trees: BTreeSet::new(), open: BTreeSet::new() };
+        for place in &self.places {
+            match place.standing {
+                Standing::Untested { tree, .. } => drop(wanted.trees.insert(tree)),
+                Standing::Unassembled => drop(wanted.open.insert(place.request)),
+                Standing::Green { .. }
+                | Standing::Conflict
+                | Standing::Red { .. }
+                | Standing::RedTogether { .. }
+                | Standing::GivenUp { .. }
+                | Standing::Without(_)
+                | Standing::Held
+                | Standing::Excused => {}
+            }
+        }
+        wanted
     }
 }
 

@@ -2,7 +2,9 @@
 //! ones can decide many requests. The next one is always the one that is likely to decide most, given those that
 //! are under way; none is stopped for a better one.
 
-use yardmaster_protocol::BranchName;
+use std::collections::{BTreeMap, BTreeSet};
+
+use yardmaster_protocol::{BranchName, RequestId, TreeId};
 
 use crate::policy::Policy;
 use crate::state::{Queue, Target};
@@ -12,6 +14,8 @@ use crate::walk::{Place, Standing, Walk};
 const LEAST_GAIN: f64 = 0.001;
 /// More places are never looked at.
 const MOST_PLACES: usize = 1_024;
+/// Candidates that stand on things of their own and are merged though there is no room for their runs yet.
+const MERGED_AHEAD: usize = 16;
 /// A run that is more likely needed than not.
 const LIKELY: f64 = 0.5;
 
@@ -152,6 +156,11 @@ impl Queue {
         let most = self.batch_max(name, policy);
         let apart = target.independence() != yardmaster_protocol::Independence::None;
         let mut room = self.room(name, policy);
+        if apart {
+            let wanted = self.wanted_apart(name, target, walk, policy);
+            let merged = |p: &&Place| matches!(p.standing, Standing::Untested { .. });
+            return wanted.into_iter().take(room).filter(merged).collect();
+        }
         let places = self.places(name, policy);
         let carrying: Vec<&Place> = walk
             .places
@@ -161,9 +170,6 @@ impl Queue {
             .take_while(|(i, p)| (*i < places || p.mates_below > 0) && p.standing != Standing::Unassembled)
             .map(|(_, p)| p)
             .collect();
-        if apart {
-            return self.worth_testing_apart(target, walk, &carrying, room, policy);
-        }
         let mut spots: Vec<Spot> = carrying.iter().map(|p| self.spot(target, walk, p)).collect();
         if target.one_at_a_time {
             // What is green above somebody untested does not spare that one its own run.
@@ -199,29 +205,62 @@ impl Queue {
         Spot { known, odds: self.odds(place.request), ends: place.ends_unit, alone, suspect, free: true }
     }
 
-    /// Where requests do not stand on each other, each is worth as much as what it stands on is likely to pass.
-    fn worth_testing_apart<'w>(
+    /// Where requests do not stand on each other: those that are to be merged now, because they are to be tested next
+    /// or could land.
+    pub(crate) fn worth_merging_apart<'w>(
         &self,
+        name: &BranchName,
         target: &Target,
-        walk: &Walk,
-        carrying: &[&'w Place],
-        room: usize,
+        walk: &'w Walk,
+        policy: &Policy,
+    ) -> Vec<&'w Place> {
+        let wanted = self.wanted_apart(name, target, walk, policy);
+        let next = wanted.into_iter().take(self.room(name, policy) + MERGED_AHEAD);
+        let open = |p: &&Place| p.standing == Standing::Unassembled;
+        let known = walk.places.iter().filter(open);
+        let known = known.filter(|p| target.by_evidence(p, &walk.gate_id).is_some());
+        known.chain(next.filter(open)).filter(|p| target.lacks_a_merge(walk.tip, p)).collect()
+    }
+
+    /// Where requests do not stand on each other, each is worth as much as what it stands on is likely to pass.
+    fn wanted_apart<'w>(
+        &self,
+        name: &BranchName,
+        target: &Target,
+        walk: &'w Walk,
         policy: &Policy,
     ) -> Vec<&'w Place> {
         let least = f64::from(policy.least_chance) / 1_000.0;
+        let places = self.places(name, policy);
+        let running: BTreeSet<TreeId> =
+            target.runs.values().filter(|r| r.gate_id == walk.gate_id).map(|r| r.tree).collect();
+        let carrying = walk.places.iter().filter(|p| p.carries()).enumerate();
+        let carrying: Vec<&Place> =
+            carrying.take_while(|(i, p)| *i < places || p.mates_below > 0).map(|(_, p)| p).collect();
+        let odds: BTreeMap<RequestId, f64> =
+            carrying.iter().map(|p| (p.request, self.odds(p.request))).collect();
         let mut worth: Vec<(f64, usize)> = Vec::new();
         for (i, place) in carrying.iter().enumerate() {
-            let wanted =
-                matches!(place.standing, Standing::Untested { .. }) && !target.is_running(place, walk);
-            let chance: f64 = place.behind.iter().map(|r| self.odds(*r)).product();
-            if wanted && (chance >= least || place.behind.is_empty()) {
+            let known = target.by_evidence(place, &walk.gate_id);
+            let wanted = match place.standing {
+                Standing::Untested { tree, .. } => {
+                    !running.contains(&tree) && !matches!(known, Some(Standing::Untested { .. }))
+                }
+                Standing::Unassembled => known.is_none(),
+                _ => false,
+            };
+            if !wanted {
+                continue;
+            }
+            let chance: f64 = place.behind.iter().filter_map(|r| odds.get(r)).product();
+            if chance >= least || place.behind.is_empty() {
                 worth.push((chance, i));
             }
         }
         // Among those that are likely to be needed the oldest first, then by how likely.
         let rank = |chance: f64| if chance >= LIKELY { 1.0 } else { chance };
         worth.sort_by(|(a, i), (b, j)| rank(*b).total_cmp(&rank(*a)).then(i.cmp(j)));
-        worth.into_iter().take(room).filter_map(|(_, i)| carrying.get(i).copied()).collect()
+        worth.into_iter().filter_map(|(_, i)| carrying.get(i).copied()).collect()
     }
 }
 

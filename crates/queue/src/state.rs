@@ -95,6 +95,9 @@ pub(crate) struct Request {
     /// It was green, on top of something.
     #[serde(default)]
     pub(crate) proved: bool,
+    /// It was red on a footing of its own, and not green since.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) reddened: bool,
     /// An operator moved it to the front.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) promoted: Option<Promoted>,

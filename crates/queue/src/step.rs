@@ -109,7 +109,9 @@ pub(crate) struct Act<'a> {
     pub(crate) moved: BTreeMap<BranchName, Moved>,
     /// Of those that wait, as far as a place among them was asked for.
     ranks: BTreeMap<BranchName, Vec<Rank>>,
-    /// Stacks as they were read, each with how many facts there were then.
+    /// Facts so far that can change how a stack is read.
+    stirred: usize,
+    /// Stacks as they were read, each with how many such facts there were then.
     pub(crate) walked: RefCell<BTreeMap<BranchName, Walked>>,
 }
 
@@ -124,6 +126,7 @@ impl<'a> Act<'a> {
             events: Vec::new(),
             moved: BTreeMap::new(),
             ranks: BTreeMap::new(),
+            stirred: 0,
             walked: RefCell::default(),
         }
     }
@@ -137,6 +140,7 @@ impl<'a> Act<'a> {
 
     pub(crate) fn emit(&mut self, fact: Fact) {
         self.note_landing(&fact);
+        self.stirred += usize::from(self.stirs(&fact));
         let index = u32::try_from(self.facts.len()).unwrap_or(u32::MAX);
         self.events.extend(self.queue.apply(self.at, &fact).map(|e| e.at(index)));
         self.facts.push(fact);
@@ -160,6 +164,22 @@ impl<'a> Act<'a> {
 
     pub(crate) fn facts_so_far(&self) -> usize {
         self.facts.len()
+    }
+
+    pub(crate) fn stirred(&self) -> usize {
+        self.stirred
+    }
+
+    /// Whether a fact can change how a stack is read. Runs do where a red one may be so together with others.
+    fn stirs(&self, fact: &Fact) -> bool {
+        match fact {
+            Fact::Blocked { .. } | Fact::WindowSet { .. } | Fact::PressureSet { .. } => false,
+            Fact::Testing { request, .. } => {
+                let target = self.queue.live.get(request).map(|r| &r.target);
+                target.is_none_or(|name| self.queue.batch_max(name, self.policy) > 1)
+            }
+            _ => true,
+        }
     }
 
     fn message(

@@ -1,3 +1,5 @@
+use std::collections::BTreeSet;
+
 use yardmaster_protocol::{
     Assembly, BranchName, CommitId, Gate, GateId, Independence, RequestId, RunOutcome, TreeId,
 };
@@ -111,7 +113,8 @@ impl Queue {
             walk,
             footing: Footing { base: tip, behind: Vec::new(), known: true },
             on: Bits::default(),
-            carrying: apart.then(Vec::new),
+            ready: BTreeSet::new(),
+            carrying: apart.then(|| self.carrying(&target.stack)),
         };
         let mut stack = target.stack.as_slice();
         while let Some(first) = stack.first() {
@@ -149,13 +152,18 @@ struct Climb<'a> {
     footing: Footing,
     /// What the current one stands on of those.
     on: Bits,
+    /// Those that could land now if pushes took no time.
+    ready: BTreeSet<RequestId>,
     /// Those that carry so far, each with what it stands on, where not everybody stands on everybody.
-    carrying: Option<Vec<Carrying>>,
+    carrying: Option<Carrying>,
 }
 
 impl Climb<'_> {
     /// One request, or several that land as one unit: if one of them cannot carry, none does.
     fn group(&mut self, group: &[RequestId]) {
+        if let [request] = group {
+            return self.place(*request, group, 0);
+        }
         let (before, from) = (self.footing.clone(), self.walk.places.len());
         for (i, request) in group.iter().enumerate() {
             self.place(*request, group, i);
@@ -174,14 +182,19 @@ impl Climb<'_> {
         }
         let ends_unit = mates_below + 1 == group.len();
         let (base, behind) = (self.footing.base, self.footing.behind.clone());
-        let standing = self.standing(request, group);
+        let standing = Standing::Unassembled;
         let mut place = Place { request, base, behind, standing, mates_below, ends_unit };
+        let by_run = self.by_run(&place);
+        if self.carrying.is_some() && by_run.is_none() {
+            place.base = self.find_base();
+        }
+        place.standing = self.standing(request, group, by_run);
         if let Standing::Red { tree } = place.standing {
             place.standing = self.whose(&place, tree);
         }
         if place.carries() {
             if let Some(carrying) = &mut self.carrying {
-                carrying.push(Carrying { request, on: std::mem::take(&mut self.on) });
+                carrying.push(request, std::mem::take(&mut self.on), self.queue.odds(request));
             }
             self.footing.behind.push(request);
         }
@@ -202,20 +215,44 @@ impl Climb<'_> {
 
     /// Where requests need not stand on each other, each has a footing of its own.
     fn find_footing(&mut self, request: RequestId) {
-        let carrying = self.carrying.as_deref().unwrap_or_default();
+        let Some(carrying) = &self.carrying else { return };
         self.on = self.queue.stands_on(self.name, request, carrying);
-        let behind = self.on.of(carrying);
-        let mut footing = Footing { base: self.walk.tip, behind, known: true };
-        for other in &footing.behind {
-            match self.target.assemblies.get(&(footing.base, *other)) {
-                Some(Assembly::Clean { commit, .. }) => footing.base = *commit,
-                Some(Assembly::Conflict { .. } | Assembly::TakesBack { .. }) | None => footing.known = false,
-            }
-        }
-        self.footing = footing;
+        self.footing = Footing { base: self.walk.tip, behind: carrying.of(&self.on), known: true };
     }
 
-    fn standing(&self, request: RequestId, group: &[RequestId]) -> Standing {
+    /// What a footing of its own is merged to, as far as it is.
+    fn find_base(&mut self) -> CommitId {
+        let Footing { base, behind, known } = &mut self.footing;
+        for other in behind {
+            let Some(Assembly::Clean { commit, .. }) = self.target.assemblies.get(&(*base, *other)) else {
+                *known = false;
+                break;
+            };
+            *base = *commit;
+        }
+        *base
+    }
+
+    /// What its latest run says of one that has a footing of its own and does not have to be merged again now.
+    fn by_run(&mut self, place: &Place) -> Option<Standing> {
+        if self.carrying.is_none() || place.mates_below > 0 || !place.ends_unit {
+            return None;
+        }
+        let found = self.target.by_evidence(place, &self.walk.gate_id)?;
+        let can_land = place.behind.iter().all(|other| self.ready.contains(other));
+        if can_land && matches!(found, Standing::Green { .. }) {
+            self.ready.insert(place.request);
+            return None;
+        }
+        let verdict = match found {
+            Standing::Red { tree } => self.target.verdicts.get(&(tree, self.walk.gate_id.clone())),
+            _ => None,
+        };
+        let again = verdict.is_some_and(|v| self.target.may_repeat(&self.gate, v, self.queue.now));
+        (!again).then_some(found)
+    }
+
+    fn standing(&self, request: RequestId, group: &[RequestId], by_run: Option<Standing>) -> Standing {
         let Footing { base, behind, known } = &self.footing;
         let below = self.target.stack.get(..self.walk.places.len()).unwrap_or_default();
         let missing = if group.len() > 1 {
@@ -229,6 +266,7 @@ impl Climb<'_> {
             Some(other) => Standing::Without(other),
             None if self.queue.is_held(request, self.policy) => Standing::Held,
             None if self.closed => Standing::Excused,
+            None if by_run.is_some() => by_run.unwrap_or(Standing::Unassembled),
             None if !known => Standing::Unassembled,
             None => self.of_candidate(*base, request),
         }

@@ -1,6 +1,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
-use yardmaster_protocol::{Blocker, BlockerKind, BranchName, Link, LinkKind, Millis, RequestId, RunId};
+use yardmaster_protocol::{
+    Blocker, BlockerKind, BranchName, Independence, Link, LinkKind, Millis, RequestId, RunId,
+};
 
 use super::{MAX_SENTENCE, cut, needs_a_hand, place_of};
 use crate::policy::Policy;
@@ -124,7 +126,9 @@ impl<'a> Reading<'a> {
         let below = below(target, walk, id);
         match &place.standing {
             Standing::Unassembled => {
-                let sentence = format!("{called} is being merged{on}");
+                let apart = target.independence() != Independence::None;
+                let doing = if apart { "waits to be merged and tested" } else { "is being merged" };
+                let sentence = format!("{called} {doing}{on}");
                 (link(id, LinkKind::Merging, sentence, "its merge is known"), below)
             }
             Standing::Untested { tree, .. } => {

@@ -1,11 +1,11 @@
 use serde_json::json;
 use yardmaster_protocol::{
     Assembled, Assembly, CommitId, Fact, Gate, Independence, LandOutcome, MergedBy, Millis, Movement,
-    Project, RequestId, RunOutcome, Sighting, TreeId,
+    Project, RequestId, RunId, RunOutcome, Sighting, TreeId,
 };
 use yardmaster_queue::{BaseRed, GateRule, Input, Order, Policy, Queue, Step};
 
-use crate::support::{announce, commit, end, main_branch, pin, policy, queue, runs, see};
+use crate::support::{announce, commit, end, main_branch, pin, policy, queue, red, runs, see};
 
 fn wide() -> Policy {
     let gate = GateRule::Fixed(Gate::command("true"));
@@ -87,6 +87,7 @@ fn who_shares_no_file_lands_without_waiting_and_takes_nothing_from_the_others() 
     (0..3).for_each(|_| drop(merge(&mut queue, &policy)));
     assert_eq!(tested(&queue, &policy), [1, 3], "nothing is tested again");
     finish(&mut queue, &policy, 1);
+    (0..3).for_each(|_| drop(merge(&mut queue, &policy)));
     assert_eq!(push(&mut queue, &policy, by).0, [1]);
     finish(&mut queue, &policy, 3);
     (0..3).for_each(|_| drop(merge(&mut queue, &policy)));
@@ -125,4 +126,95 @@ fn by_systems_both_have_to_touch_some() {
     finish(&mut queue, &policy, 2);
     let lands = |o: &Order| matches!(o, Order::Land { .. });
     assert!(!queue.plan(&policy).orders.iter().any(lands), "r2 touches no system, so it may be anything");
+}
+
+/// Requests with these files and this confidence, each announced and merged as far as it is to be.
+fn with(policy: &Policy, all: &[(&[&str], f64)]) -> Queue {
+    let mut queue = queue(policy);
+    see(&mut queue, policy, 2, declared(Independence::Files));
+    for (n, (files, confidence)) in (1..).zip(all) {
+        announce(&mut queue, policy, n.into(), &json!({"confidence": confidence}));
+        pin(&mut queue, policy, n, files);
+    }
+    settle(&mut queue, policy);
+    queue
+}
+
+fn settle(queue: &mut Queue, policy: &Policy) {
+    while !merge(queue, policy).is_empty() {}
+}
+
+fn run_of(queue: &Queue, policy: &Policy, request: u64) -> Option<RunId> {
+    runs(queue, policy).into_iter().find(|(r, _)| *r == Some(RequestId(request))).map(|(_, run)| run)
+}
+
+/// r2 is red on top of r1: r3 goes on without it, also once r2 is tested again on the target; and r3 landing past it
+/// does not make r2 begin again.
+#[test]
+fn who_was_red_with_others_holds_nobody_up_and_is_tested_once_more() {
+    let (policy, by) = (wide(), Independence::Files);
+    let all: [(&[&str], f64); 4] =
+        [(&["a"], 0.99), (&["a", "b"], 0.99), (&["b"], 0.99), (&["of its own"], 0.99)];
+    let mut queue = with(&policy, &all);
+    assert_eq!(tested(&queue, &policy), [1, 2, 3, 4]);
+    let red_with_r1 = run_of(&queue, &policy, 2).expect("is tested");
+    end(&mut queue, &policy, &red_with_r1, red("gate"));
+    settle(&mut queue, &policy);
+    let without = run_of(&queue, &policy, 3);
+    // The tip moves, so that what r2 was red on is not what r1 leaves behind.
+    for first in [4, 1] {
+        finish(&mut queue, &policy, first);
+        settle(&mut queue, &policy);
+        assert_eq!(push(&mut queue, &policy, by).0, [first]);
+        settle(&mut queue, &policy);
+    }
+    assert_eq!((tested(&queue, &policy), run_of(&queue, &policy, 3)), (vec![2, 3], without));
+    let alone = run_of(&queue, &policy, 2).expect("is tested on the target");
+    finish(&mut queue, &policy, 3);
+    settle(&mut queue, &policy);
+    assert_eq!(push(&mut queue, &policy, by).0, [3]);
+    settle(&mut queue, &policy);
+    assert_eq!(run_of(&queue, &policy, 2), Some(alone.clone()), "its run goes on");
+    let step = end(&mut queue, &policy, &alone, red("gate"));
+    assert!(
+        step.entry.facts.iter().any(|f| matches!(f, Fact::Failed { request: RequestId(2), .. })),
+        "{step:?}"
+    );
+}
+
+/// r2 was started without r1, which will hardly pass. It does: then r1 is tested once more on top of r2, and r2 not at all.
+#[test]
+fn who_was_doubted_and_is_green_goes_behind_those_that_were_tested_without_it() {
+    let (policy, by) = (wide(), Independence::Files);
+    let mut queue = with(&policy, &[(&["a"], 0.1), (&["a"], 0.99)]);
+    let without = run_of(&queue, &policy, 2);
+    finish(&mut queue, &policy, 1);
+    settle(&mut queue, &policy);
+    assert_eq!((tested(&queue, &policy), run_of(&queue, &policy, 2)), (vec![1, 2], without));
+    finish(&mut queue, &policy, 2);
+    settle(&mut queue, &policy);
+    assert_eq!(push(&mut queue, &policy, by).0, [2]);
+    settle(&mut queue, &policy);
+    assert_eq!(tested(&queue, &policy), [1]);
+    finish(&mut queue, &policy, 1);
+    settle(&mut queue, &policy);
+    assert_eq!(push(&mut queue, &policy, by).0, [1]);
+}
+
+/// Of many that wait for a slot only the next ones are merged, and again only those after the target has moved.
+#[test]
+fn what_has_no_slot_is_not_merged_over_and_over() {
+    let policy = Policy { slots: 2, window_max: 60, ..wide() };
+    let mut queue = queue(&policy);
+    see(&mut queue, &policy, 2, declared(Independence::Files));
+    for n in 1..=60 {
+        announce(&mut queue, &policy, n.into(), &json!({}));
+        pin(&mut queue, &policy, n, &[&format!("own/{n}")]);
+    }
+    let merges = |queue: &Queue| {
+        queue.plan(&policy).orders.iter().filter(|o| matches!(o, Order::Assemble { .. })).count()
+    };
+    assert!((2..=20).contains(&merges(&queue)), "{}", merges(&queue));
+    settle(&mut queue, &policy);
+    assert_eq!(tested(&queue, &policy), [1, 2]);
 }
