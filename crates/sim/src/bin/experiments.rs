@@ -1,12 +1,17 @@
 //! The planner in virtual time, beside what was published: `experiments check|figures|cell …`.
 
+use std::fs::OpenOptions;
+use std::io::{Read as _, Write as _};
 use std::process::ExitCode;
 use std::str::FromStr;
 
-use yardmaster_sim::experiment::{Check, Knowledge, Planner, SHOWN, acceptance, figures, grid, plot, tables};
+use yardmaster_sim::experiment::{
+    Cell, Check, Knowledge, Planner, SHOWN, acceptance, figures, grid, plot, tables,
+};
 
 const USAGE: &str = "usage: experiments check [--seeds N] [--jobs N]
-       experiments figures [--seeds N] [--jobs N]     in the project's root: writes docs/benchmarks.md and docs/img/experiments.svg
+       experiments figures [--seeds N] [--jobs N] [--cells FILE]
+                            in the project's root: writes docs/benchmarks.md and docs/img/experiments.svg; goes on with the cells in FILE
        experiments cell [--planner NAME] [--per-hour N] [--workers N] [--false-edges SHARE] [--accuracy SHARE] …
 planners: single-queue optimistic speculate-all submit-queue batch-8 oracle patient ours";
 
@@ -18,6 +23,7 @@ struct Options {
     workers: usize,
     false_edges: Option<f64>,
     accuracy: f64,
+    cells: Option<String>,
 }
 
 fn main() -> ExitCode {
@@ -44,6 +50,7 @@ fn options(mut given: impl Iterator<Item = String>) -> Result<Options, String> {
         workers: 100,
         false_edges: None,
         accuracy: 0.97,
+        cells: None,
     };
     while let Some(flag) = given.next() {
         let text = given.next().ok_or_else(|| format!("{flag} needs a value"))?;
@@ -53,6 +60,7 @@ fn options(mut given: impl Iterator<Item = String>) -> Result<Options, String> {
             "--planner" => options.planner = text,
             "--per-hour" => options.per_hour = value(&flag, &text)?,
             "--workers" => options.workers = value(&flag, &text)?,
+            "--cells" => options.cells = Some(text),
             "--false-edges" => options.false_edges = Some(value(&flag, &text)?),
             "--accuracy" => options.accuracy = value(&flag, &text)?,
             _ => return Err(format!("{flag} is not known here")),
@@ -80,7 +88,7 @@ const END: &str = "<!-- end of experiments -->\n";
 fn write_figures(options: &Options) -> Result<ExitCode, String> {
     let failed = |what: &str, why: std::io::Error| format!("{what}: {why}: run this in the project's root");
     let page = std::fs::read_to_string(PAGE).map_err(|e| failed(PAGE, e))?;
-    let shown = figures(&SHOWN, options.seeds, options.jobs);
+    let shown = all_cells(options)?;
     let section = format!("{BEGIN}{}{END}", tables(&shown));
     let page = match (page.split_once(BEGIN), page.split_once(END)) {
         (Some((before, _)), Some((_, after))) => format!("{before}{section}{after}"),
@@ -91,6 +99,29 @@ fn write_figures(options: &Options) -> Result<ExitCode, String> {
     std::fs::write(PAGE, page).map_err(|e| failed(PAGE, e))?;
     println!("wrote {PAGE} and {PICTURE}");
     Ok(ExitCode::SUCCESS)
+}
+
+/// Those in the file are taken from there, and all others added to it as they are done: an hour's work can be broken off.
+fn all_cells(options: &Options) -> Result<Vec<Vec<Cell>>, String> {
+    let Some(file) = &options.cells else {
+        return Ok(figures(&SHOWN, options.seeds, options.jobs, &[], &mut |_| ()));
+    };
+    let failed = |why: &dyn std::fmt::Display| format!("{file}: {why}");
+    let open = OpenOptions::new().create(true).read(true).append(true).open(file);
+    let mut open = open.map_err(|e| failed(&e))?;
+    let mut known = String::new();
+    open.read_to_string(&mut known).map_err(|e| failed(&e))?;
+    let known: Result<Vec<Cell>, _> = known.lines().map(serde_json::from_str).collect();
+    let known = known.map_err(|e| failed(&e))?;
+    let mut written = Ok(());
+    let mut keep = |cell: &Cell| {
+        let line = serde_json::to_string(cell).map_err(std::io::Error::other);
+        let line = line.and_then(|line| writeln!(open, "{line}"));
+        written = std::mem::replace(&mut written, Ok(())).and(line);
+    };
+    let shown = figures(&SHOWN, options.seeds, options.jobs, &known, &mut keep);
+    written.map_err(|e| failed(&e))?;
+    Ok(shown)
 }
 
 fn cell(options: &Options) -> Result<ExitCode, String> {

@@ -116,7 +116,27 @@ fn of_submit_queue(cells: &[Cell]) -> Vec<Check> {
 
 #[cfg(test)]
 mod tests {
-    use super::quick_acceptance;
+    use super::{Planner, of_single_queue, quick_acceptance};
+    use crate::experiment::{Parameters, World, grid, oracle, ours};
+
+    /// What every build looks at; the rest is too slow without optimisation.
+    #[test]
+    fn one_world_gives_about_what_was_published() {
+        let single = grid(&[(Planner::SingleQueue, 500, 500)], 1, 1);
+        let missed: Vec<_> = single.iter().flat_map(of_single_queue).filter(|c| !c.holds).collect();
+        assert!(missed.is_empty(), "{missed:#?}");
+    }
+
+    #[test]
+    fn ours_is_not_far_from_who_knows_all_outcomes() {
+        let few = Parameters { changes: 200, ..Parameters::published(300).known(0.1, 0.99) };
+        let world = World::new(1, few);
+        let (ours, best) = (ours(&world, 60, true), oracle(&world, None));
+        assert!(ours.percentile(0.5) < 1.1 * best.percentile(0.5), "{}", ours.percentile(0.5));
+        assert!(ours.percentile(0.99) < 1.3 * best.percentile(0.99), "{}", ours.percentile(0.99));
+        assert!(ours.builds_per_change() < 1.2, "{}", ours.builds_per_change());
+        assert_eq!((ours.repeated, ours.violations, ours.decided), (0, 0, 200));
+    }
 
     #[test]
     #[ignore = "takes minutes without optimisation: cargo test --release -p yardmaster-sim -- --ignored published"]

@@ -15,7 +15,8 @@ use super::world::World;
 pub fn ours(world: &World, workers: usize, declared: bool) -> Outcome {
     let mut policy = policy();
     let slots = u32::try_from(workers).unwrap_or(u32::MAX);
-    (policy.slots, policy.window_min, policy.window_max) = (slots, slots, slots);
+    let window = u32::try_from(world.len()).unwrap_or(u32::MAX);
+    (policy.slots, policy.window_min, policy.window_max) = (slots, window, window);
     let independence = if declared { Independence::Files } else { Independence::None };
     let project = Project { independence, ..Project::default() };
     let site = Site { policy, project, slots: workers, flake: 0.0, flakes: stream(0, Purpose::Flakes) };

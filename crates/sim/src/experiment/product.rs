@@ -161,16 +161,22 @@ impl Life<'_> {
     fn act(&mut self) {
         loop {
             let plan = self.queue.plan(&self.site.policy);
-            let mut jobs = Vec::new();
+            let (mut jobs, mut merges) = (Vec::new(), Vec::new());
             let mut done = false;
             for order in plan.orders {
                 match order {
                     Order::Test(job) => jobs.push(job),
+                    Order::Assemble { base, specs, .. } => merges.extend(self.assemble(base, &specs)),
                     other => {
                         self.at_once(other);
                         done = true;
                     }
                 }
+            }
+            // All of one plan together: one thing learned, not one for each.
+            if !merges.is_empty() {
+                self.input(Input::Assembled { target: self.target(), merges });
+                done = true;
             }
             if !done {
                 self.match_jobs(jobs);
@@ -185,16 +191,14 @@ impl Life<'_> {
                 let found = asks.iter().map(|ask| (ask.request, self.inspect(ask.request))).collect();
                 self.input(Input::Inspected(found));
             }
-            Order::Assemble { target, base, specs } => {
-                let merges = self.assemble(base, &specs);
-                self.input(Input::Assembled { target, merges });
-            }
             Order::Compare { target, tip, requests } => {
                 let (conflicts, with_tip) = (Vec::new(), Vec::new());
                 self.input(Input::Compared { target, tip, requests, conflicts, with_tip });
             }
-            // Nothing here is source code.
-            Order::ReadDefinitions { .. } => {}
+            // Nothing here is source code: nobody meets anybody.
+            Order::ReadDefinitions { target, requests, .. } => {
+                self.input(Input::DefinitionsRead { target, requests, meetings: Vec::new() });
+            }
             Order::RollUp { target, rollup } => {
                 let (base, top) = (rollup.base, rollup.top);
                 let commit = CommitId(ObjectId(digest(&[b"roll", &base.0.0, &top.0.0])));
@@ -215,7 +219,7 @@ impl Life<'_> {
                     project,
                 });
             }
-            Order::Test(_) => {}
+            Order::Assemble { .. } | Order::Test(_) => {}
         }
     }
 
