@@ -41,9 +41,10 @@ pub(crate) fn told(status: &StatusReply, width: usize) -> Vec<Line> {
     let mut lines = vec![head.cut(width)];
     lines.extend(targets(&status.targets, width));
     lines.extend(runners(&status.runners, width));
-    let elsewhere = status.runners.iter().filter_map(|r| Some((r.runner.as_str(), r.disk.as_ref()?)));
-    let here = status.disk.iter().map(|disk| ("here", disk));
-    lines.extend(here.chain(elsewhere).filter_map(|(who, disk)| evicted(who, disk, width)));
+    let elsewhere =
+        status.runners.iter().filter_map(|r| Some((format!("of {}", r.runner), r.disk.as_ref()?)));
+    let here = status.disk.iter().map(|disk| ("here".to_owned(), disk));
+    lines.extend(here.chain(elsewhere).filter_map(|(who, disk)| evicted(&who, disk, width)));
     let counts =
         format!("  {} landed, {} failed · journal at {}", status.landed, status.failed, status.journal);
     let mut counts = Line::styled(style::DIM, counts);
@@ -60,7 +61,7 @@ fn evicted(who: &str, disk: &DiskUse, width: usize) -> Option<Line> {
     let last = disk.last.as_ref()?;
     let [bytes, most] = [disk.bytes, disk.most_bytes].map(|bytes| bytes >> 20);
     let text = format!(
-        "  disk of {who}: {bytes} of {most} MiB for checkouts and caches; {} evicted, the last one {last}",
+        "  disk {who}: {bytes} of {most} MiB · {} evicted to have room, the last one {last}",
         disk.evicted
     );
     Some(Line::styled(style::DIM, text).cut(width))
