@@ -25,6 +25,12 @@ async fn explained(house: &House, request: &str) -> Value {
     serde_json::from_slice(&out.stdout).expect("JSON")
 }
 
+async fn checked(house: &House, branch: &str) -> Value {
+    let args = ["check", branch, "--json", "--nats-url", &house.url];
+    let out = Command::new(yardmaster()).args(args).output().await.expect("it runs");
+    serde_json::from_slice(&out.stdout).expect("JSON")
+}
+
 /// The process that reads for this daemon.
 fn reader(house: &House) -> Option<u32> {
     let daemon = house.daemon.as_ref().expect("it runs").pid().to_string();
@@ -70,6 +76,12 @@ async fn who_meets_another_at_a_definition_is_told_and_does_not_wait() {
         }])
     );
     let calls = gate.run_of("r2").await;
+    house.branch("eve/call", &[("other.rs", "fn other() { open() }\n")]);
+    let told = &checked(&house, "eve/call").await["advice"];
+    assert_eq!(told.as_array().map(Vec::len), Some(1), "{told}");
+    assert_eq!(told[0]["sentence"], "r1 removes `open` from door.rs, and r3 newly uses it in other.rs");
+    house.branch("eve/doc", &[("doc.rs", "fn doc() {}\n")]);
+    assert_eq!(checked(&house, "eve/doc").await["advice"], Value::Null);
     for request in ["r1", "r2"] {
         let told = &explained(&house, request).await["definitions"];
         assert_eq!(told[0]["symbol"], "open", "{told}");
@@ -108,6 +120,9 @@ async fn where_it_is_enforced_the_later_one_waits_until_the_earlier_one_has_land
     assert_eq!(gate.started(), 2, "r2 is not tested");
     renames.green();
     other.green();
+    for branch in ["roy/rename", "zoe/other"] {
+        assert_eq!(house.events.end_of(branch).await["type"], "merge_complete");
+    }
     gate.run_of("r2").await.red();
     let end = house.events.end_of("mia/call").await;
     assert_eq!(

@@ -3,13 +3,14 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use yardmaster_git::{Cochange, GitError, Mirror, Verdict};
 use yardmaster_protocol::{
-    AgentName, BlockerKind, BranchName, CheckReply, CheckRequest, CheckVerdict, CommitId, ErrorBody, Globs,
-    Inspection, Met, ParallelReply, ParallelRequest, RequestId, ServiceErrorCode,
+    AgentName, BlockerKind, BranchName, CheckReply, CheckRequest, CheckVerdict, CommitId, DefinitionMeeting,
+    ErrorBody, Globs, Inspection, Met, ParallelReply, ParallelRequest, RequestId, ServiceErrorCode,
 };
-use yardmaster_queue::{Common, Foreseen, Found, History, Policy, Queue};
+use yardmaster_queue::{Common, Definitions, Foreseen, Found, History, Policy, Queue, UNANNOUNCED};
 
 use crate::clock;
 use crate::compare::{Matrices, consider};
+use crate::read_definitions::Readings;
 
 /// First-parent commits whose files are read for what used to change together.
 const HISTORY: usize = 2_000;
@@ -21,6 +22,8 @@ const PATHS_TOLD: usize = 5;
 pub(crate) struct Advisor {
     mirror: Arc<Mirror>,
     matrices: Arc<Matrices>,
+    /// With a child of its own, so that who asks is in nobody's way.
+    readings: Mutex<Readings>,
     /// Of the tip that was asked about last.
     history: Mutex<Option<(CommitId, Arc<Cochange>)>>,
 }
@@ -55,7 +58,7 @@ impl Merges {
 impl Advisor {
     pub(crate) fn new(mirror: &Arc<Mirror>, matrices: &Arc<Matrices>) -> Advisor {
         let (mirror, matrices) = (Arc::clone(mirror), Arc::clone(matrices));
-        Advisor { mirror, matrices, history: Mutex::new(None) }
+        Advisor { mirror, matrices, readings: Mutex::default(), history: Mutex::new(None) }
     }
 
     /// What would become of a branch if it were announced now.
@@ -71,8 +74,14 @@ impl Advisor {
         let pressure = queue.pressure(policy);
         let hold = queue.hold(&target, policy);
         let gate = queue.gate_steps(&target, policy).unwrap_or_default();
-        let found =
-            Found { inspection: at.inspection.clone(), conflicts: Vec::new(), target_conflict: Vec::new() };
+        let meetings = self.definitions(queue, policy, &target, &at);
+        let definitions_unread = meetings.is_none() && policy.definitions != Definitions::Off;
+        let found = Found {
+            inspection: at.inspection.clone(),
+            conflicts: Vec::new(),
+            target_conflict: Vec::new(),
+            meetings,
+        };
         let foresee = |found| queue.clone().foresee(clock::now(), policy, &agent, asked, found);
         let alone = foresee(found.clone());
         let mut merges = self.merges(queue, &target, &at, &alone).map_err(|e| trouble(&e))?;
@@ -98,6 +107,8 @@ impl Advisor {
             conflicts: merges.conflicts,
             overlaps: merges.overlaps,
             not_compared: merges.not_compared,
+            advice: foreseen.advice,
+            definitions_unread,
             files: files.into_iter().take(FILES_SHOWN).collect(),
             size,
             gate,
@@ -132,6 +143,24 @@ impl Advisor {
                 next: Vec::new(),
             }),
         }
+    }
+
+    /// Where a branch meets what is pending at definitions; none when there was no time to read them all.
+    fn definitions(
+        &self,
+        queue: &Queue,
+        policy: &Policy,
+        target: &BranchName,
+        at: &Branch,
+    ) -> Option<Vec<DefinitionMeeting>> {
+        if policy.definitions == Definitions::Off {
+            return None;
+        }
+        let reading = self.readings.lock().unwrap_or_else(PoisonError::into_inner).of(target);
+        let mut heads = queue.heads(target);
+        heads.push((UNANNOUNCED, at.head));
+        let round = reading.of_waiting(&self.mirror, at.tip, &heads, &[UNANNOUNCED]);
+        round.requests.contains(&UNANNOUNCED).then_some(round.meetings)
     }
 
     /// As the matrix knows it that is kept of what is pending.

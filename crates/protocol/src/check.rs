@@ -2,8 +2,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    AgentName, Blocker, BranchName, ChangeSize, CommitId, Failure, Pressure, Priority, Refusal, RequestId,
-    Requirement,
+    Advice, AgentName, Blocker, BranchName, ChangeSize, CommitId, Failure, Pressure, Priority, Refusal,
+    RequestId, Requirement,
 };
 
 /// Ask what would become of a branch if it were announced now.
@@ -53,6 +53,13 @@ pub struct CheckReply {
     pub overlaps: Vec<Met>,
     /// Pending requests that were not compared, those that land last.
     pub not_compared: u32,
+    /// Pending requests that it may break, or may be broken by, though all merge; at most 5. The branch itself is
+    /// named by the id that it would get.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub advice: Vec<Advice>,
+    /// Not all definitions were read in time: there may be more advice. Ask again.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub definitions_unread: bool,
     /// Real paths, cut at 100.
     pub files: Vec<String>,
     /// Real size.

@@ -1,7 +1,8 @@
 use serde_json::json;
 use yardmaster_protocol::{
-    AgentName, Blocker, BranchName, CheckRequest, CommitId, Fact, Failure, Inspection, IntakeSeq, Millis,
-    Needed, NeededState, PairConflict, Refusal, RequestId, Requirement, TipConflict, announce_subject,
+    Advice, AgentName, Blocker, BranchName, CheckRequest, CommitId, DefinitionMeeting, Fact, Failure,
+    Inspection, IntakeSeq, Millis, Needed, NeededState, PairConflict, Refusal, RequestId, Requirement,
+    TipConflict, announce_subject,
 };
 
 use crate::depend::Need;
@@ -32,6 +33,8 @@ pub struct Foreseen {
     pub ahead: Vec<RequestId>,
     /// And after it.
     pub behind: Vec<RequestId>,
+    /// Whom it meets at definitions.
+    pub advice: Vec<Advice>,
 }
 
 /// What was found of a branch.
@@ -43,7 +46,12 @@ pub struct Found {
     pub conflicts: Vec<(RequestId, Vec<String>)>,
     /// Where it does not merge with the target's tip.
     pub target_conflict: Vec<String>,
+    /// Where it meets others at definitions, itself being [`UNANNOUNCED`]; none: nobody has read it.
+    pub meetings: Option<Vec<DefinitionMeeting>>,
 }
+
+/// What stands for a branch that nobody has announced.
+pub const UNANNOUNCED: RequestId = RequestId(u64::MAX);
 
 impl Foreseen {
     fn note(&mut self, request: RequestId, facts: Vec<Fact>) {
@@ -95,6 +103,9 @@ impl Queue {
         });
         let Some(request) = request else { return foreseen };
         foreseen.dependencies = self.needed(request);
+        if let Some(read) = self.reading(request, &found) {
+            self.step(now, policy, read);
+        }
         let inspected = self.step(now, policy, Input::Inspected(vec![(request, found.inspection.clone())]));
         foreseen.note(request, inspected.entry.facts);
         if let Some(compared) = self.comparison(request, found) {
@@ -104,6 +115,7 @@ impl Queue {
         let request = foreseen.repeats.unwrap_or(request);
         let Some(live) = self.live.get(&request) else { return foreseen };
         foreseen.blockers.clone_from(&live.blockers);
+        foreseen.advice = self.advice(request);
         let order = self.landing_order(&live.target, policy);
         let place = order.iter().position(|id| *id == request);
         foreseen.position = place.and_then(|n| u32::try_from(n + 1).ok());
@@ -128,6 +140,19 @@ impl Queue {
             false => vec![TipConflict { request, paths: target_conflict }],
         };
         Some(Input::Compared { target, tip, requests: vec![request], conflicts, with_tip })
+    }
+
+    /// What was read of its definitions, under the id that it has got.
+    fn reading(&self, request: RequestId, found: &Found) -> Option<Input> {
+        let target = self.live.get(&request)?.target.clone();
+        let named = |id| if id == UNANNOUNCED { request } else { id };
+        let own = |met: &DefinitionMeeting| DefinitionMeeting {
+            one: named(met.one),
+            other: named(met.other),
+            ..met.clone()
+        };
+        let meetings = found.meetings.as_ref()?.iter().map(own).collect();
+        Some(Input::DefinitionsRead { target, requests: vec![request], meetings })
     }
 
     fn needed(&self, request: RequestId) -> Vec<Needed> {

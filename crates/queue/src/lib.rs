@@ -48,7 +48,7 @@ mod view;
 mod walk;
 mod watch;
 
-pub use check::{Foreseen, Found, PendingWork};
+pub use check::{Foreseen, Found, PendingWork, UNANNOUNCED};
 pub use freeze::FREEZERS;
 pub use input::Input;
 pub use intent::Moved;

@@ -73,6 +73,14 @@ pub(crate) fn told(reply: &CheckReply, width: usize) -> Vec<Line> {
         let text = format!("{} pending requests behind these were not compared", reply.not_compared);
         lines.extend(note(style::DIM, &text, width));
     }
+    for advice in &reply.advice {
+        let text = format!("~ {} ({} by {})", advice.sentence, advice.branch, advice.agent);
+        lines.extend(note(style::YELLOW, &text, width));
+    }
+    if reply.definitions_unread {
+        let text = "not all definitions were read in time: there may be more of it; ask again";
+        lines.extend(note(style::DIM, text, width));
+    }
     let refusal = reply.refusal.iter().map(|r| r.message.clone());
     let failure = reply.failure.iter().map(|f| f.evidence.message.clone());
     for text in refusal.chain(failure) {

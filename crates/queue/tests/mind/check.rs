@@ -16,7 +16,7 @@ fn foresee(queue: &Queue, policy: &Policy, asked: &Value, conflicts: &[u64]) -> 
         contained: false,
     };
     let conflicts = conflicts.iter().map(|n| (RequestId(*n), vec!["a".to_owned()])).collect();
-    let found = Found { inspection, conflicts, target_conflict: Vec::new() };
+    let found = Found { inspection, conflicts, target_conflict: Vec::new(), meetings: None };
     let agent = AgentName::new("ann").unwrap();
     queue.clone().foresee(Millis(50), policy, &agent, &asked, found)
 }
