@@ -6,13 +6,14 @@ use std::process::ExitCode;
 use std::str::FromStr;
 
 use yardmaster_sim::experiment::{
-    Cell, Check, Knowledge, Planner, SHOWN, acceptance, figures, grid, plot, tables,
+    Cell, Check, Coming, Fleet, Knowledge, Planner, SHOWN, acceptance, figures, fleets, grid, plot, tables,
 };
 
 const USAGE: &str = "usage: experiments check [--seeds N] [--jobs N]
        experiments figures [--seeds N] [--jobs N] [--cells FILE]
                             in the project's root: writes docs/benchmarks.md and docs/img/experiments.svg; goes on with the cells in FILE
        experiments cell [--planner NAME] [--per-hour N] [--workers N] [--false-edges SHARE] [--accuracy SHARE] …
+       experiments fleet [--seeds N] [--changes N] [--fails SHARE] [--flake SHARE]      a fleet of agents on few slots: a table
 planners: single-queue optimistic speculate-all submit-queue batch-8 oracle patient ours";
 
 struct Options {
@@ -24,6 +25,9 @@ struct Options {
     false_edges: Option<f64>,
     accuracy: f64,
     cells: Option<String>,
+    changes: usize,
+    fails: f64,
+    flake: f64,
 }
 
 fn main() -> ExitCode {
@@ -33,6 +37,7 @@ fn main() -> ExitCode {
         "check" => Ok(check(&options)),
         "figures" => write_figures(&options),
         "cell" => cell(&options),
+        "fleet" => Ok(fleet(&options)),
         other => Err(format!("there is no command `{other}`")),
     });
     told.unwrap_or_else(|why| {
@@ -51,6 +56,9 @@ fn options(mut given: impl Iterator<Item = String>) -> Result<Options, String> {
         false_edges: None,
         accuracy: 0.97,
         cells: None,
+        changes: 2_000,
+        fails: 0.08,
+        flake: 0.005,
     };
     while let Some(flag) = given.next() {
         let text = given.next().ok_or_else(|| format!("{flag} needs a value"))?;
@@ -60,6 +68,9 @@ fn options(mut given: impl Iterator<Item = String>) -> Result<Options, String> {
             "--planner" => options.planner = text,
             "--per-hour" => options.per_hour = value(&flag, &text)?,
             "--workers" => options.workers = value(&flag, &text)?,
+            "--changes" => options.changes = value(&flag, &text)?,
+            "--fails" => options.fails = value(&flag, &text)?,
+            "--flake" => options.flake = value(&flag, &text)?,
             "--cells" => options.cells = Some(text),
             "--false-edges" => options.false_edges = Some(value(&flag, &text)?),
             "--accuracy" => options.accuracy = value(&flag, &text)?,
@@ -77,6 +88,16 @@ fn check(options: &Options) -> ExitCode {
     let checks: Vec<Check> = acceptance(options.seeds, options.jobs);
     checks.iter().for_each(|check| println!("{check}"));
     if checks.iter().all(|c| c.holds) { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+fn fleet(options: &Options) -> ExitCode {
+    let &Options { changes, fails, flake, .. } = options;
+    let comings = [Coming::Load(0.5), Coming::Load(0.8), Coming::Load(1.5), Coming::Bursts(50)];
+    let every = [4, 16].into_iter().flat_map(|slots| comings.map(|coming| (slots, coming)));
+    let worlds: Vec<Fleet> =
+        every.map(|(slots, coming)| Fleet { slots, coming, changes, fails, flake }).collect();
+    print!("{}", fleets(&worlds, options.seeds));
+    ExitCode::SUCCESS
 }
 
 const PAGE: &str = "docs/benchmarks.md";

@@ -23,7 +23,7 @@ pub fn ours(world: &World, workers: usize, declared: bool) -> Outcome {
     live(of_world(world), world.len(), site, &mut |_, _, _| None)
 }
 
-fn policy() -> Policy {
+pub(crate) fn policy() -> Policy {
     let target = BranchName::new("main".to_owned()).unwrap_or_else(|e| panic!("main is a branch: {e}"));
     Policy { gate: GateRule::Fixed(Gate::command("gate")), ageing_ms: u64::MAX, ..Policy::new(target) }
 }
