@@ -6,6 +6,7 @@ use yardmaster_protocol::{
     Movement, Notice, RequestId, RunId, RunOutcome, rfc3339,
 };
 
+use crate::failure::narrows_window;
 use crate::independent::Evidence;
 use crate::odds::is_own_red;
 use crate::state::{Custody, ENDED_KEPT, Ended, Ending, Phase, Queue, Request, Run, VERDICTS_KEPT, Verdict};
@@ -120,6 +121,9 @@ impl Queue {
             Fact::Landed { request, .. } => self.landed(*request, at, fact),
             Fact::Failed { request, failure } => {
                 self.counts.failed += 1;
+                if narrows_window(failure) {
+                    self.is_at_fault(*request);
+                }
                 let live = self.live.get(request).filter(|_| is_own_red(failure));
                 if let Some((name, agent)) = live.map(|r| (r.target.clone(), r.announcement.agent.clone())) {
                     self.note_record(&name, &agent, false);

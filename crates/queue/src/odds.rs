@@ -47,7 +47,7 @@ impl Record {
 pub(crate) struct Suspicion {
     /// The run that was red.
     pub(crate) run: RunId,
-    /// So many were in it, and one of them is at fault.
+    /// So many that were in it have not been green since, and one of them is at fault.
     pub(crate) among: u32,
 }
 
@@ -85,10 +85,26 @@ impl Queue {
             }
             return;
         }
+        let mut cleared = Vec::new();
         for id in run.behind.clone().into_iter().chain(run.request) {
             if let Some(request) = self.live.get_mut(&id) {
-                (request.proved, request.reddened, request.suspicion) = (true, false, None);
+                (request.proved, request.reddened) = (true, false);
+                cleared.extend(request.suspicion.take());
             }
+        }
+        let suspicions = self.live.values_mut().filter_map(|r| r.suspicion.as_mut());
+        for left in suspicions.filter(|_| !cleared.is_empty()) {
+            let gone = cleared.iter().filter(|one| one.run == left.run).count();
+            left.among = left.among.saturating_sub(u32::try_from(gone).unwrap_or(u32::MAX)).max(1);
+        }
+    }
+
+    /// Whoever ends for a fault of its own leaves the others that were red with it free of suspicion.
+    pub(crate) fn is_at_fault(&mut self, id: RequestId) {
+        let run = self.live.get(&id).and_then(|r| r.suspicion.as_ref()).map(|s| s.run.clone());
+        let others = self.live.values_mut().filter(|r| r.suspicion.is_some());
+        for other in others.filter(|r| r.suspicion.as_ref().map(|s| &s.run) == run.as_ref()) {
+            other.suspicion = None;
         }
     }
 

@@ -303,11 +303,6 @@ impl Act<'_> {
         useless.into_iter().for_each(|run| self.emit(Fact::RunDropped { run }));
         for place in self.queue.worth_testing(name, &walk, self.policy) {
             if let Standing::Untested { commit, tree } = place.standing {
-                self.test(name, place, commit, tree);
-            }
-        }
-        for place in self.queue.spare_runs(name, &walk, self.policy) {
-            if let Standing::Untested { commit, tree } = place.standing {
                 self.test(name, &place, commit, tree);
             }
         }

@@ -112,26 +112,29 @@ impl Queue {
         (stack, chance)
     }
 
-    /// Runs for the slots that are left.
-    pub(crate) fn spare_runs(&self, name: &BranchName, walk: &Walk, policy: &Policy) -> Vec<Place> {
+    /// Those whose runs are worth asking for, likeliest first; one that is not merged yet has no place.
+    pub(crate) fn open_variants(
+        &self,
+        name: &BranchName,
+        walk: &Walk,
+        policy: &Policy,
+    ) -> Vec<(f64, Option<Place>)> {
         let Some(target) = self.targets.get(name) else { return Vec::new() };
-        let room = self.room(name, policy);
-        if room == 0 {
-            return Vec::new();
-        }
         let is_open = |tree: TreeId| {
             !target.verdicts.contains_key(&(tree, walk.gate_id.clone()))
                 && !target.runs.values().any(|r| r.tree == tree && r.gate_id == walk.gate_id)
         };
-        let variants = self.variants(name, walk, policy).into_iter();
-        let open = variants.filter_map(|v| {
-            let worth = v.chance >= LEAST_CHANCE;
-            let (commit, tree) = v.made.filter(|(_, tree)| worth && is_open(*tree))?;
-            let standing = Standing::Untested { commit, tree };
-            let (request, base, behind) = (v.request, v.base, v.behind);
-            Some(Place { request, base, behind, standing, mates_below: 0, ends_unit: true })
-        });
-        open.take(room).collect()
+        let worth = |v: &Variant| v.chance >= LEAST_CHANCE && v.made.is_none_or(|(_, tree)| is_open(tree));
+        let open = self.variants(name, walk, policy).into_iter().filter(worth);
+        open.map(|v| {
+            let place = v.made.map(|(commit, tree)| {
+                let standing = Standing::Untested { commit, tree };
+                let (request, base, behind) = (v.request, v.base, v.behind);
+                Place { request, base, behind, standing, mates_below: 0, ends_unit: true }
+            });
+            (v.chance, place)
+        })
+        .collect()
     }
 
     /// What is to be merged for them: the base, and in order who on top of it.
@@ -141,13 +144,9 @@ impl Queue {
         walk: &Walk,
         policy: &Policy,
     ) -> Vec<(CommitId, Vec<RequestId>)> {
-        let room = self.room(name, policy);
-        if room == 0 {
-            return Vec::new();
-        }
-        let variants = self.variants(name, walk, policy).into_iter();
         let worth = |v: &Variant| v.chance >= LEAST_CHANCE && !v.to_merge.is_empty();
-        variants.filter(worth).take(room).map(|v| (v.base, v.to_merge)).collect()
+        let merges = self.variants(name, walk, policy).into_iter().filter(worth);
+        merges.take(self.most_runs(name, policy)).map(|v| (v.base, v.to_merge)).collect()
     }
 }
 

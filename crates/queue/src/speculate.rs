@@ -65,7 +65,7 @@ fn chances(spots: &[Spot]) -> Vec<f64> {
 }
 
 /// The place whose run decides most, as far as can be foreseen.
-pub(crate) fn best(spots: &[Spot], most: usize, least_chance: f64) -> Option<usize> {
+pub(crate) fn best(spots: &[Spot], most: usize, least_chance: f64) -> Option<(f64, usize)> {
     let chances = chances(spots);
     let is_end = |s: &Spot| matches!(s.known, Known::Green | Known::Running);
     let mut above: Vec<f64> = vec![0.0; spots.len()];
@@ -93,7 +93,7 @@ pub(crate) fn best(spots: &[Spot], most: usize, least_chance: f64) -> Option<usi
             (below, from, lonely, units) = (chances[i], i + 1, false, 0);
         }
     }
-    found.map(|(_, i)| i)
+    found
 }
 
 impl Target {
@@ -132,26 +132,26 @@ impl Queue {
         worth.clamp(window, window.saturating_mul(most)).min(MOST_PLACES)
     }
 
-    /// So many more runs may be asked for now.
-    pub(crate) fn room(&self, name: &BranchName, policy: &Policy) -> usize {
+    /// So many runs of requests there may be at a time.
+    pub(crate) fn most_runs(&self, name: &BranchName, policy: &Policy) -> usize {
         let Some(target) = self.targets.get(name) else { return 0 };
         let window = target.window(policy) as usize;
         let apart = target.independence() != yardmaster_protocol::Independence::None;
-        let limit = match policy.slots as usize {
+        match policy.slots as usize {
             0 => window,
             slots if apart || self.batch_max(name, policy) > 1 => window.min(slots),
             _ => window,
-        };
-        limit.saturating_sub(target.runs.values().filter(|r| r.request.is_some()).count())
+        }
+    }
+
+    /// So many more runs may be asked for now.
+    pub(crate) fn room(&self, name: &BranchName, policy: &Policy) -> usize {
+        let runs = self.targets.get(name).map(|t| t.runs.values().filter(|r| r.request.is_some()).count());
+        self.most_runs(name, policy).saturating_sub(runs.unwrap_or(0))
     }
 
     /// Places whose runs are worth asking for now, best first.
-    pub(crate) fn worth_testing<'w>(
-        &self,
-        name: &BranchName,
-        walk: &'w Walk,
-        policy: &Policy,
-    ) -> Vec<&'w Place> {
+    pub(crate) fn worth_testing(&self, name: &BranchName, walk: &Walk, policy: &Policy) -> Vec<Place> {
         let Some(target) = self.targets.get(name) else { return Vec::new() };
         let most = self.batch_max(name, policy);
         let apart = target.independence() != yardmaster_protocol::Independence::None;
@@ -159,7 +159,10 @@ impl Queue {
         if apart {
             let wanted = self.wanted_apart(name, target, walk, policy);
             let merged = |p: &&Place| matches!(p.standing, Standing::Untested { .. });
-            return wanted.into_iter().take(room).filter(merged).collect();
+            return wanted.into_iter().take(room).filter(merged).cloned().collect();
+        }
+        if room == 0 {
+            return Vec::new();
         }
         let places = self.places(name, policy);
         let carrying: Vec<&Place> = walk
@@ -183,10 +186,18 @@ impl Queue {
         }
         let least = f64::from(policy.least_chance) / 1_000.0;
         let mut chosen = Vec::new();
+        let mut variants = self.open_variants(name, walk, policy).into_iter().peekable();
         while room > 0 {
-            let Some(next) = best(&spots, most, least) else { break };
-            spots[next].known = Known::Running;
-            chosen.extend(carrying.get(next));
+            let around = variants.peek().map_or(0.0, |(chance, _)| *chance);
+            if let Some((_, next)) = best(&spots, most, least).filter(|(gain, _)| *gain >= around) {
+                spots[next].known = Known::Running;
+                chosen.extend(carrying.get(next).copied().cloned());
+            } else if let Some((_, place)) = variants.next() {
+                // One that is still to be merged keeps its slot.
+                chosen.extend(place);
+            } else {
+                break;
+            }
             room -= 1;
         }
         chosen
@@ -278,7 +289,7 @@ mod tests {
     fn chosen(spots: &mut [Spot], runs: usize, most: usize) -> Vec<usize> {
         let mut found = Vec::new();
         for _ in 0..runs {
-            let Some(i) = best(spots, most, 0.05) else { break };
+            let Some((_, i)) = best(spots, most, 0.05) else { break };
             spots[i].known = Known::Running;
             found.push(i + 1);
         }

@@ -6,7 +6,6 @@ use std::collections::BTreeSet;
 use yardmaster_protocol::{Blocker, BlockerKind, BranchName, Fact, RequestId};
 
 use crate::odds::Suspicion;
-use crate::policy::Policy;
 use crate::state::Queue;
 use crate::step::Act;
 use crate::walk::{Place, Standing, Walk};
@@ -20,7 +19,7 @@ impl Act<'_> {
     /// Sets those aside that are red together, once for each run that shows it.
     pub(crate) fn suspect(&mut self, name: &BranchName) {
         let walk = self.walk(name);
-        if let Some(fact) = walk.and_then(|walk| self.queue.suspects(name, &walk, self.policy)) {
+        if let Some(fact) = walk.and_then(|walk| self.queue.suspects(name, &walk)) {
             self.emit(fact);
         }
     }
@@ -28,7 +27,7 @@ impl Act<'_> {
 
 impl Queue {
     /// The lowest of those that are red together, if that is news.
-    fn suspects(&self, name: &BranchName, walk: &Walk, _: &Policy) -> Option<Fact> {
+    fn suspects(&self, name: &BranchName, walk: &Walk) -> Option<Fact> {
         let target = self.targets.get(name)?;
         let carrying: Vec<&Place> = walk.places.iter().filter(|p| p.carries()).collect();
         let red = carrying.iter().position(|p| matches!(p.standing, Standing::RedTogether { .. }))?;
@@ -64,7 +63,9 @@ impl Queue {
         let among = u32::try_from(requests.len()).unwrap_or(u32::MAX);
         for id in requests {
             if let Some(request) = self.live.get_mut(id) {
-                request.suspicion = Some(Suspicion { run: run.clone(), among });
+                let new = Suspicion { run: run.clone(), among };
+                let old = request.suspicion.take().filter(|old| old.among <= among);
+                request.suspicion = Some(old.unwrap_or(new));
                 request.proved = false;
             }
         }
