@@ -14,6 +14,7 @@ mod custody;
 mod cut_off;
 mod definitions;
 mod depend;
+mod elsewhere;
 mod exercises;
 mod explain;
 mod flood;

@@ -5,7 +5,7 @@ use std::time::Duration;
 use config::builder::DefaultState;
 use config::{Config, ConfigBuilder, ConfigError, Environment, File, FileFormat};
 use serde::Deserialize;
-use yardmaster_protocol::{BranchName, Gate, Label, Requirement, parse_bytes, parse_duration_ms};
+use yardmaster_protocol::{AgentName, BranchName, Gate, Label, Requirement, parse_bytes, parse_duration_ms};
 use yardmaster_queue::{BaseRed, ChangelogPolicy, Cycles, Definitions, GateRule, Guarantee, Overlap, Policy};
 use yardmaster_runner::HostLimits;
 
@@ -218,6 +218,7 @@ struct RawGuard {
 #[serde(deny_unknown_fields)]
 struct RawAuth {
     bind_agent_to_subject: bool,
+    trusted_runners: Vec<String>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -265,6 +266,7 @@ cross_check = "all"
 takes_back = "refuse"
 [auth]
 bind_agent_to_subject = false
+trusted_runners = []
 [changelog]
 enabled = false
 path = "CHANGELOG.md"
@@ -350,6 +352,7 @@ fn outer_layers(flags: &Flags) -> Layers {
         .with_list_parse_key("runner.pass_env")
         .with_list_parse_key("runner.labels")
         .with_list_parse_key("repo.targets")
+        .with_list_parse_key("auth.trusted_runners")
         .try_parsing(true);
     layers.add_source(environment)
 }
@@ -474,6 +477,7 @@ impl Raw {
         policy.max_pending_per_agent = self.queue.max_pending_per_agent.max(1);
         policy.max_lost_runs = self.queue.max_lost_runs.max(1);
         policy.bind_agent_to_subject = self.auth.bind_agent_to_subject;
+        policy.trusted = trusted(&self.auth.trusted_runners, problems);
         policy.changelog = kept;
         policy.base_red = base_red;
         policy.overlap = overlap;
@@ -583,6 +587,17 @@ fn overlap(text: &str, problems: &mut Vec<String>) -> Overlap {
             Overlap::default()
         }
     }
+}
+
+fn trusted(names: &[String], problems: &mut Vec<String>) -> BTreeSet<AgentName> {
+    let mut parse = |name: &String| match name.parse::<AgentName>() {
+        Ok(agent) => Some(agent),
+        Err(error) => {
+            problems.push(format!("`auth.trusted_runners`: {error}"));
+            None
+        }
+    };
+    names.iter().filter_map(&mut parse).collect()
 }
 
 fn guarantee(text: &str, problems: &mut Vec<String>) -> Guarantee {

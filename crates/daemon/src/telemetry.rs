@@ -112,6 +112,9 @@ pub(crate) fn tell(fact: &Fact) {
         Fact::Intended { target, intent, .. } => {
             tracing::debug!(%target, agent = %intent.agent, branch = %intent.branch, "intent");
         }
+        Fact::GatePassed { target, passed, .. } => {
+            tracing::info!(%target, agent = %passed.agent, tree = %passed.tree, gate = %passed.gate, "gate passed elsewhere");
+        }
         Fact::IntentWithdrawn { agent, branch, .. } => tracing::debug!(%agent, %branch, "intent withdrawn"),
         Fact::PressureSet { pressure, pending } => tracing::info!(?pressure, pending, "pressure"),
         Fact::RunnersSeen { offers } => tracing::info!(groups = offers.len(), "what runners have"),

@@ -2,8 +2,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     AgentName, Announcement, Assembly, Blocker, BranchName, ChangeSize, CommitId, DefinitionMeeting, Event,
-    Failure, Gate, GateEvidence, IntakeSeq, Intent, Millis, Movement, Pressure, Priority, Project, Refusal,
-    RequestId, Review, RunId, RunOutcome, RunnerOffer, StepResult, TreeId,
+    Failure, Gate, GateEvidence, GatePassed, IntakeSeq, Intent, Millis, Movement, Pressure, Priority,
+    Project, Refusal, RequestId, Review, RunId, RunOutcome, RunnerOffer, StepResult, TreeId,
 };
 
 /// What one input meant: facts that happened at one moment.
@@ -496,6 +496,15 @@ pub enum Fact {
         target: BranchName,
         /// What it said.
         intent: Box<Intent>,
+    },
+    /// Somebody who is trusted has run the gate elsewhere, and it was green.
+    GatePassed {
+        /// The message.
+        intake: IntakeSeq,
+        /// Of which branch's project the gate is.
+        target: BranchName,
+        /// What it said.
+        passed: Box<GatePassed>,
     },
     /// An agent does not mean to work on it any more.
     IntentWithdrawn {

@@ -3,7 +3,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::refusal::RefusalCode::{BadValue, MissingField, NotJson, TooLarge, UnknownType, WrongType};
-use crate::{AgentName, BadId, BranchName, CommitId, Globs, Intent, Refusal, RequestId, Requirement};
+use crate::{
+    AgentName, BadId, BranchName, CommitId, GateId, Globs, Intent, Refusal, RequestId, Requirement, TreeId,
+};
 
 /// The largest message that is looked at, in bytes.
 pub const MAX_PAYLOAD_BYTES: usize = 64 * 1024;
@@ -53,6 +55,28 @@ pub enum Incoming {
     Withdraw(Withdrawal),
     /// An agent means to work on something.
     Intent(Box<Intent>),
+    /// A gate has passed elsewhere.
+    GatePassed(Box<GatePassed>),
+}
+
+/// A run of the gate that somebody else made, and that was green. It counts for that very tree and that very gate,
+/// from agents that the daemon trusts.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct GatePassed {
+    /// Who ran it.
+    pub agent: AgentName,
+    /// Of which branch's project the gate is; missing: the configured branch.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub target: Option<BranchName>,
+    /// The commit that was tested.
+    pub commit: CommitId,
+    /// Its tree.
+    pub tree: TreeId,
+    /// The gate, as `yardmaster status --json` names it.
+    pub gate: GateId,
+    /// How long it took, in milliseconds.
+    #[serde(default)]
+    pub ms: u64,
 }
 
 /// What an agent says of a branch that is ready to merge. Lists and priority are claims: git's own
@@ -145,7 +169,12 @@ impl Incoming {
             return Err(Refusal::new(NotJson, "the message is JSON but not an object"));
         };
         let kind = match message.get("type") {
-            None => return Err(missing("type", "send \"ready_to_merge\", \"withdraw\" or \"intent\"")),
+            None => {
+                return Err(missing(
+                    "type",
+                    "send \"ready_to_merge\", \"withdraw\", \"intent\" or \"gate_passed\"",
+                ));
+            }
             Some(Value::String(kind)) => kind.clone(),
             Some(other) => return Err(wrong("type", "a string", other)),
         };
@@ -160,11 +189,12 @@ impl Incoming {
             "ready_to_merge" => info.announcement().map(|a| Incoming::ReadyToMerge(Box::new(a))),
             "withdraw" => info.withdrawal().map(Incoming::Withdraw),
             "intent" => info.intent().map(|i| Incoming::Intent(Box::new(i))),
+            "gate_passed" => info.gate_passed().map(|g| Incoming::GatePassed(Box::new(g))),
             other => Err(Refusal::field(
                 UnknownType,
                 "type",
                 format!(
-                    "type `{}` is not known here: send \"ready_to_merge\", \"withdraw\" or \"intent\"",
+                    "type `{}` is not known here: send \"ready_to_merge\", \"withdraw\", \"intent\" or \"gate_passed\"",
                     other.chars().filter(|c| !c.is_control()).take(60).collect::<String>()
                 ),
             )),
@@ -271,6 +301,24 @@ impl Info {
             return Err(bad("systems", format!("a name of {} bytes is too long", long.len())));
         }
         Ok(intent)
+    }
+
+    fn gate_passed(&mut self) -> Result<GatePassed, Refusal> {
+        let need = |name| move || missing(name, "a gate that has passed names agent, commit, tree and gate");
+        Ok(GatePassed {
+            agent: self.required("agent")?,
+            target: self.id("target")?,
+            commit: self.commit()?.ok_or_else(need("commit"))?,
+            tree: self.id("tree")?.ok_or_else(need("tree"))?,
+            gate: self.id("gate")?.ok_or_else(need("gate"))?,
+            ms: match self.take("ms") {
+                None => 0,
+                Some(Value::Number(n)) => {
+                    n.as_u64().ok_or_else(|| bad("ms", "it is no count of milliseconds"))?
+                }
+                Some(other) => return Err(wrong("ms", "a number", &other)),
+            },
+        })
     }
 
     /// The field, with null the same as missing.

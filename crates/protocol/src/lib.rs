@@ -41,7 +41,7 @@ pub use ids::{
     AgentName, BadId, BranchName, CommitId, GateId, IntakeSeq, JournalPosition, Label, ObjectId, RequestId,
     Requirement, RunId, RunnerName, TreeId,
 };
-pub use incoming::{Announcement, Incoming, MAX_PAYLOAD_BYTES, Priority, Withdrawal};
+pub use incoming::{Announcement, GatePassed, Incoming, MAX_PAYLOAD_BYTES, Priority, Withdrawal};
 pub use job::{GateJob, RunOutcome, RunReport, StepResult};
 pub use meeting::{Advice, DefinitionMeeting, MeetingKind};
 pub use moved::{BaseMoved, BaseMovedType, Concern, Intent, LandedWork};

@@ -42,6 +42,8 @@ pub enum RefusalCode {
     Poison,
     /// The agent has as many requests pending as one may have.
     QuotaExceeded,
+    /// The agent's word on what a gate says does not count here.
+    NotTrusted,
 }
 
 impl Refusal {

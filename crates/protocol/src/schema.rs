@@ -3,10 +3,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     Announcement, BaseMoved, CandidateRequest, CandidateStored, CheckReply, CheckRequest, ErrorReply, Event,
-    ExplainRequest, Explanation, FreezeReply, FreezeRequest, GateJob, Intent, LogReply, LogRequest,
-    ParallelReply, ParallelRequest, PauseReply, PauseRequest, PromoteReply, PromoteRequest, QueueReply,
-    RequestView, Review, RunReport, RunnerBeat, RunnerOrders, StatusReply, SubmitReply, WithdrawReply,
-    WithdrawRequest, Withdrawal,
+    ExplainRequest, Explanation, FreezeReply, FreezeRequest, GateJob, GatePassed, Intent, LogReply,
+    LogRequest, ParallelReply, ParallelRequest, PauseReply, PauseRequest, PromoteReply, PromoteRequest,
+    QueueReply, RequestView, Review, RunReport, RunnerBeat, RunnerOrders, StatusReply, SubmitReply,
+    WithdrawReply, WithdrawRequest, Withdrawal,
 };
 
 /// The message that offers a branch. This is the shape to write; what is read is more forgiving
@@ -66,6 +66,20 @@ enum IntentType {
     Intent,
 }
 
+/// The message that says that a gate has passed elsewhere.
+#[derive(Serialize, Deserialize, JsonSchema)]
+struct GatePassedMessage {
+    #[serde(rename = "type")]
+    kind: GatePassedType,
+    merge_info: GatePassed,
+}
+
+#[derive(Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+enum GatePassedType {
+    GatePassed,
+}
+
 /// Every schema of the wire by file name; `docs/protocol/` holds them and a test holds them true.
 pub fn schemas() -> Vec<(&'static str, Schema)> {
     vec![
@@ -73,6 +87,7 @@ pub fn schemas() -> Vec<(&'static str, Schema)> {
         ("withdraw", schema_for!(Withdraw)),
         ("review", schema_for!(ReviewMessage)),
         ("intent", schema_for!(IntentMessage)),
+        ("gate_passed", schema_for!(GatePassedMessage)),
         ("base_moved", schema_for!(BaseMoved)),
         ("event", schema_for!(Event)),
         ("error", schema_for!(ErrorReply)),

@@ -2,7 +2,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    AgentName, Blocker, BranchName, CommitId, DiskUse, Priority, RequestId, Requirement, RunId, RunnerView,
+    AgentName, Blocker, BranchName, CommitId, DiskUse, GateId, Priority, RequestId, Requirement, RunId,
+    RunnerView,
 };
 
 /// How an answer of the service looks when it could not be given.
@@ -253,6 +254,9 @@ pub struct TargetView {
     pub target: BranchName,
     /// Its tip.
     pub tip: Option<CommitId>,
+    /// The gate in force, by what it does and where; none where it cannot be known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gate: Option<GateId>,
     /// How many may be tested at the same time.
     pub window: u32,
     /// Requests that have not ended.

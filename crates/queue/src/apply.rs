@@ -9,7 +9,7 @@ use yardmaster_protocol::{
 use crate::failure::narrows_window;
 use crate::independent::Evidence;
 use crate::odds::is_own_red;
-use crate::state::{Custody, ENDED_KEPT, Ended, Ending, Phase, Queue, Request, Run, VERDICTS_KEPT, Verdict};
+use crate::state::{Custody, ENDED_KEPT, Ended, Ending, Phase, Queue, Request, Run, Verdict};
 use crate::step::Projected;
 
 const MISMATCH_SHOWN: usize = 50;
@@ -75,6 +75,11 @@ impl Queue {
             | Fact::TargetGreen { .. } => self.apply_to_target(at, fact),
             Fact::Intended { intake, target, intent } => {
                 self.intended(at, *intake, target, intent);
+                None
+            }
+            Fact::GatePassed { intake, target, passed } => {
+                self.taken.insert(*intake);
+                self.passed_elsewhere(target, passed, at);
                 None
             }
             Fact::IntentWithdrawn { intake, agent, branch } => {
@@ -450,7 +455,7 @@ impl Queue {
             let reds = earlier.as_ref().map_or(0, |v| v.reds) + u32::from(red_now);
             let lost_now = matches!(outcome, RunOutcome::Lost { .. } | RunOutcome::Cancelled);
             let lost = earlier.as_ref().map_or(0, |v| v.lost) + u32::from(lost_now);
-            target.verdicts.insert(
+            target.keep_verdict(
                 key,
                 Verdict {
                     outcome: outcome.clone(),
@@ -465,10 +470,6 @@ impl Queue {
                     asked: run.asked,
                 },
             );
-            while target.verdicts.len() > VERDICTS_KEPT {
-                let oldest = target.verdicts.iter().min_by_key(|(_, v)| v.at).map(|(k, _)| k.clone());
-                oldest.and_then(|k| target.verdicts.remove(&k));
-            }
         }
         doubted.into_iter().for_each(|id| self.let_pass(id));
     }

@@ -9,6 +9,7 @@ mod check;
 mod compare;
 mod definitions;
 mod depend;
+mod elsewhere;
 mod explain;
 mod failure;
 mod few;

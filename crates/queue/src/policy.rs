@@ -1,7 +1,7 @@
 use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
-use yardmaster_protocol::{BranchName, Gate};
+use yardmaster_protocol::{AgentName, BranchName, Gate};
 
 /// How the queue is to be run. An argument of every decision, never part of the state.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -50,6 +50,8 @@ pub struct Policy {
     /// Which commits on the target were tested themselves.
     #[serde(default)]
     pub guarantee: Guarantee,
+    /// Agents whose word that a gate has passed counts.
+    pub trusted: BTreeSet<AgentName>,
     /// No run is started of which it is less likely, in thousandths, that what it stands on lands.
     #[serde(default = "least_chance")]
     pub least_chance: u16,
@@ -176,6 +178,7 @@ impl Policy {
             slots: 0,
             batch_max: one(),
             guarantee: Guarantee::default(),
+            trusted: BTreeSet::new(),
             least_chance: least_chance(),
             cycles: Cycles::default(),
             definitions: Definitions::default(),

@@ -158,6 +158,7 @@ impl<'a> Act<'a> {
                     | Fact::ReviewRefused { .. }
                     | Fact::Intended { .. }
                     | Fact::IntentWithdrawn { .. }
+                    | Fact::GatePassed { .. }
             ),
         })
     }
@@ -206,6 +207,10 @@ impl<'a> Act<'a> {
                 self.emit(Fact::Announced { request, intake, target, published, traceparent, announcement });
             }
             Ok(Incoming::Intent(intent)) => self.intend(intake, intent),
+            Ok(Incoming::GatePassed(passed)) => {
+                let target = passed.target.clone().unwrap_or_else(|| self.policy.default_target.clone());
+                self.emit(Fact::GatePassed { intake, target, passed });
+            }
             Ok(Incoming::Withdraw(withdrawal)) => match self.to_withdraw(&withdrawal) {
                 Ok(request) => self.withdraw(request, withdrawal.agent.to_string(), Some(intake)),
                 Err(_) if self.is_intended(&withdrawal) => self.withdraw_intent(intake, withdrawal),
@@ -232,6 +237,7 @@ impl<'a> Act<'a> {
             Incoming::ReadyToMerge(a) => &a.agent,
             Incoming::Withdraw(w) => &w.agent,
             Incoming::Intent(i) => &i.agent,
+            Incoming::GatePassed(g) => &g.agent,
         };
         if self.policy.bind_agent_to_subject {
             check_agent(agent_of_subject(subject), agent, "merge_info.agent")?;
@@ -239,8 +245,25 @@ impl<'a> Act<'a> {
         match incoming {
             Incoming::ReadyToMerge(a) => self.admissible(a),
             Incoming::Intent(i) => self.is_served(i.target.as_ref()),
+            Incoming::GatePassed(g) => {
+                self.is_served(g.target.as_ref())?;
+                self.is_trusted(subject, &g.agent)
+            }
             Incoming::Withdraw(_) => Ok(()),
         }
+    }
+
+    /// By the subject, since that is what the server grants.
+    fn is_trusted(&self, subject: &str, agent: &AgentName) -> Result<(), Refusal> {
+        check_agent(agent_of_subject(subject), agent, "merge_info.agent")?;
+        if self.policy.trusted.contains(agent) {
+            return Ok(());
+        }
+        let message = format!(
+            "what a gate says counts only from agents in `auth.trusted_runners`, and `{agent}` is not one: announce the \
+             branch, and it is tested here"
+        );
+        Err(Refusal::field(RefusalCode::NotTrusted, "merge_info.agent", message))
     }
 
     fn admissible(&self, announcement: &Announcement) -> Result<(), Refusal> {

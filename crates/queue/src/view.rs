@@ -44,6 +44,7 @@ impl Queue {
             TargetView {
                 target: name.clone(),
                 tip: target.and_then(|t| t.tip),
+                gate: target.and_then(|t| t.gate(policy).ok()).map(|g| g.id()),
                 window: target.map_or(policy.window_max, |t| t.window(policy)),
                 pending: count(pending(name)),
                 testing: count(target.map_or(0, |t| t.runs.len())),

@@ -224,7 +224,9 @@ impl Ledger {
                 Violation::unless(still > LONGEST_GATE, rule, || why.clone())
             }
             Fact::WentOn { .. } | Fact::PressureSet { .. } | Fact::RunnersSeen { .. } => Ok(()),
-            Fact::Intended { intake, .. } | Fact::IntentWithdrawn { intake, .. } => self.answer(*intake),
+            Fact::Intended { intake, .. }
+            | Fact::IntentWithdrawn { intake, .. }
+            | Fact::GatePassed { intake, .. } => self.answer(*intake),
             Fact::Landed { .. } => self.landed(truth, fact),
             Fact::Failed { request, failure } => {
                 self.just(truth, *request, failure)?;
