@@ -79,8 +79,8 @@ impl Act<'_> {
         let open: Vec<&Place> = walk.places.iter().filter(|p| !p.is_apart()).collect();
         let mut passed_over = Vec::new();
         for id in line {
-            let turn = queue.live.get(&id)?.turn();
-            let before = || open.iter().filter(|p| queue.stands_before(name, p.request, turn));
+            let before = queue.those_before(name, id);
+            let before = || open.iter().filter(|p| before(p.request));
             if before().filter(|p| p.carries()).count() >= window || open.len() >= most + window {
                 return None;
             }
@@ -214,17 +214,23 @@ impl Queue {
         line.into_iter().map(|(_, id)| id).collect()
     }
 
-    /// Whether one in the stack stands before who was moved with `turn`.
-    fn stands_before(&self, name: &BranchName, id: RequestId, turn: Turn) -> bool {
-        let is_pushed = self.targets.get(name).is_some_and(|t| t.is_landing(id));
-        is_pushed || self.live.get(&id).is_some_and(|r| r.turn() <= turn)
+    /// Whether one in the stack stands before `id`, who was moved: what is being pushed, who was moved further, and
+    /// what it needs.
+    fn those_before(&self, name: &BranchName, id: RequestId) -> impl Fn(RequestId) -> bool {
+        let turn = self.live.get(&id).map_or(NO_TURN, Request::turn);
+        let needs = self.pending_needs(id);
+        let target = self.targets.get(name);
+        move |other| {
+            let is_pushed = target.is_some_and(|t| t.is_landing(other));
+            is_pushed || needs.contains(&other) || self.live.get(&other).is_some_and(|r| r.turn() <= turn)
+        }
     }
 
     /// Those in the stack that would come behind `id` and are kept apart from it.
     fn displaced_by(&self, name: &BranchName, id: RequestId, policy: &Policy) -> Vec<RequestId> {
-        let turn = self.live.get(&id).map_or(NO_TURN, Request::turn);
         let Some(walk) = self.walk(name, policy) else { return Vec::new() };
-        let stays = |p: &Place| p.is_apart() || self.stands_before(name, p.request, turn);
+        let before = self.those_before(name, id);
+        let stays = |p: &Place| p.is_apart() || before(p.request);
         let behind = || walk.places.iter().filter(|p| !stays(p)).map(|p| p.request);
         let unit = |other: &RequestId| self.live.get(other).and_then(|r| r.unit);
         let clashing: BTreeSet<RequestId> =

@@ -82,6 +82,8 @@ pub(crate) struct Ledger {
     pub(crate) amended: BTreeSet<RequestId>,
     /// Those that waited apart in their place.
     pub(crate) was_apart: BTreeSet<RequestId>,
+    /// Who was told last that it waits apart.
+    pub(crate) told_apart: BTreeSet<RequestId>,
     /// How often another policy came.
     pub(crate) reloads: u32,
     /// Targets whose tip, or something on it, was red for a while.
@@ -249,8 +251,11 @@ impl Ledger {
                     use BlockerKind::{Dependency, Review, Scope, TargetRed};
                     matches!(b.kind, Dependency | TargetRed | Scope | Review)
                 };
-                if self.stacked.contains(request) && blockers.iter().any(apart) {
-                    self.was_apart.insert(*request);
+                if blockers.iter().any(apart) {
+                    self.told_apart.insert(*request);
+                    self.was_apart.extend(self.stacked.contains(request).then_some(*request));
+                } else {
+                    self.told_apart.remove(request);
                 }
                 Ok(())
             }
@@ -273,6 +278,7 @@ impl Ledger {
             Fact::Stacked { request, unit } => {
                 self.units.extend(unit.map(|unit| (*request, unit)));
                 self.is_let_in(*request)?;
+                self.was_apart.extend(self.told_apart.get(request));
                 self.stacked.push(*request);
                 Ok(())
             }
