@@ -72,6 +72,8 @@ async fn pend(house: &House) {
         house.announce_with(agent, branch, &json!({"depends_on": ["REQ-never"]})).await;
         house.events.of_type(branch, "blocked").await;
     }
+    // Some seconds after the start the journal learns what runners there are.
+    house.daemon.as_ref().expect("it runs").says("what runners have").await;
     // Who listens may hear an event before the stream has it: a replay ends with the last one.
     let js = jetstream::new(house.nats.clone());
     let stream = js.get_stream("RELEASES").await.expect("a stream");
