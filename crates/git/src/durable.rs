@@ -52,8 +52,7 @@ pub(crate) fn sync_stack(repo: &Repository, stack: &[Assembled]) -> Result<(), G
     sync_all(repo.path(), &new)
 }
 
-/// Several threads, because the file system brings what they ask for at the same time onto the disk at once: a
-/// stack of thirty takes a tenth of the time.
+/// Several threads, because the file system brings what they ask for at the same time onto the disk at once.
 fn sync_all(mirror: &Path, objects: &[Oid]) -> Result<(), GitError> {
     let sync = |some: &[Oid]| some.iter().try_for_each(|object| sync_loose(mirror, *object));
     let each = objects.len().div_ceil(SYNCED_AT_ONCE).max(1);
