@@ -6,7 +6,13 @@ use yardmaster_tests::{Change, Remote, yardmaster};
 
 /// A daemon and NATS are not there: nothing of the environment leads to one.
 fn rehearse(repo: &Path, args: &[&str]) -> (i32, String) {
+    rehearse_with(repo, args, "")
+}
+
+/// With a value for `queue.definitions` in the environment, if it is one.
+fn rehearse_with(repo: &Path, args: &[&str], definitions: &str) -> (i32, String) {
     let done = Command::new(yardmaster())
+        .env("YARDMASTER__QUEUE__DEFINITIONS", definitions)
         .args(["rehearse", "--repo"])
         .arg(repo)
         .args(args)
@@ -69,6 +75,78 @@ fn what_would_land_is_known_on_a_plain_repository() {
     assert_eq!(code, 2, "{text}");
     assert!(text.contains("no branch `nobody/*`"), "{text}");
     assert_eq!(listed(remote.path()), before, "something was written to the repository");
+}
+
+/// What `--json` says, which has to be valid.
+fn told(repo: &Path, args: &[&str], definitions: &str) -> Value {
+    let (code, json) = rehearse_with(repo, &[args, &["--json"]].concat(), definitions);
+    assert_eq!(code, 0, "{json}");
+    let told: Value = serde_json::from_str(&json).expect("JSON");
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/protocol/rehearsal.json");
+    let schema = std::fs::read_to_string(path).expect("a schema");
+    let schema: Value = serde_json::from_str(&schema).expect("JSON");
+    let validator = jsonschema::validator_for(&schema).expect("a schema");
+    let problems: Vec<String> = validator.iter_errors(&told).map(|e| e.to_string()).collect();
+    assert!(problems.is_empty(), "{json}\n{problems:#?}");
+    told
+}
+
+#[test]
+fn branches_that_merge_and_may_break_each_other_are_told() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let remote = Remote::create(&dir.path().join("plain.git"));
+    let repo = remote.path();
+    put(&remote, "main", None, "door.rs", "pub fn open() {}\n");
+    put(&remote, "main", Some("main"), "main.rs", "fn start() {}\n");
+    put(&remote, "mia/call", Some("main"), "main.rs", "fn start() { open() }\n");
+    put(&remote, "roy/rename", Some("main"), "door.rs", "pub fn unlock() {}\n");
+    put(&remote, "max/large", Some("main"), "large.rs", &"fn open() {}\n".repeat(50_000));
+    let before = listed(repo);
+
+    let all = told(repo, &["--all"], "");
+    let sentence = "roy/rename removes `open` from door.rs, and mia/call newly uses it in main.rs";
+    assert_eq!(
+        all["definitions"],
+        serde_json::json!([{
+            "one": "roy/rename", "other": "mia/call", "meeting": "removed_and_used", "symbol": "open",
+            "paths": ["door.rs", "main.rs"], "sentence": sentence,
+        }])
+    );
+    assert_eq!((&all["definitions_policy"], &all["definitions_unread"]), (&"advise".into(), &Value::Null));
+    let of = |told: &Value, branch: &str, field: &str| {
+        let found = told["branches"].as_array().expect("a list").iter().find(|b| b["branch"] == branch);
+        found.unwrap_or_else(|| panic!("{branch} in {told}"))[field].clone()
+    };
+    assert_eq!(of(&all, "mia/call", "meets"), serde_json::json!(["roy/rename"]));
+    assert_eq!(of(&all, "max/large", "meets"), Value::Null);
+    assert_eq!(of(&all, "max/large", "not_read")["paths"], serde_json::json!(["large.rs"]));
+    let (code, text) = rehearse(repo, &["--all"]);
+    assert_eq!(code, 0, "{text}");
+    let flat = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(flat.contains(sentence) && flat.contains("max/large: not read: large.rs ("), "{text}");
+
+    let off = told(repo, &["--all"], "off");
+    assert_eq!((&off["definitions"], &off["definitions_policy"]), (&Value::Null, &"off".into()));
+    assert_eq!(of(&off, "max/large", "not_read"), Value::Null);
+
+    assert_eq!(listed(repo), before, "something was written to the repository");
+    // As a daemon would read it that is started there.
+    let settings = |text: &str| std::fs::write(repo.join("yardmaster.toml"), text).expect("written");
+    settings("[queue]\ndefinitions = \"enforce\"\n");
+    let enforced = told(repo, &["--all"], "");
+    assert_eq!(enforced["definitions_policy"], "enforce");
+    assert_eq!(
+        (&enforced["definitions"], of(&enforced, "roy/rename", "outcome")),
+        (&all["definitions"], "lands".into())
+    );
+    settings("[queue]\ndefinitions = 7\n");
+    let broken = told(repo, &["--all"], "");
+    assert_eq!(
+        (&broken["definitions_policy"], &broken["definitions"]),
+        (&"advise".into(), &all["definitions"])
+    );
+    let why = broken["settings_unread"].as_str().expect("a sentence");
+    assert!(why.contains("yardmaster.toml") || why.contains("queue.definitions"), "{why}");
 }
 
 fn put(remote: &Remote, branch: &str, from: Option<&str>, path: &str, text: &str) {

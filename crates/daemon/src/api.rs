@@ -2,7 +2,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::{Duration, Instant};
 
 use yardmaster_git::{Contents, FileContents, GitError, Mirror};
-use yardmaster_protocol::{CommitId, DefinitionMeeting, MeetingKind, RequestId};
+use yardmaster_protocol::{CommitId, DefinitionMeeting, MeetingKind, NotRead, RequestId, Unread, UnreadWhy};
 use yardmaster_symbols::{ApiChange, Clash, FileChange, Kind, Language, ReadError, Reader, Side, meet};
 
 /// For one request: a large one shall not take the turn of all others.
@@ -17,15 +17,26 @@ const TOLD: usize = 300;
 /// Longer names and paths are not told, in bytes.
 const MAX_TEXT: usize = 300;
 
+/// Files that were left out of one request and are named.
+const PATHS_TOLD: usize = 3;
 /// Heads that could not be read and are remembered.
 const UNREADABLE_KEPT: usize = 1_000;
 
 /// What pending requests of one target do to definitions, as far as it was worked out.
 #[derive(Debug, Default)]
 pub(crate) struct Apis {
-    known: BTreeMap<RequestId, (CommitId, ApiChange)>,
+    known: BTreeMap<RequestId, Known>,
     /// What nobody tries again, the oldest first.
     unreadable: VecDeque<CommitId>,
+}
+
+/// What one head does.
+#[derive(Debug)]
+struct Known {
+    head: CommitId,
+    api: ApiChange,
+    /// What is missing in it.
+    not_read: Option<NotRead>,
 }
 
 /// What is to be worked out.
@@ -44,6 +55,20 @@ pub(crate) struct Round {
     pub(crate) requests: Vec<RequestId>,
     /// Where they meet others.
     pub(crate) meetings: Vec<DefinitionMeeting>,
+    /// What of them could not be read.
+    pub(crate) unread: Vec<Unread>,
+}
+
+impl Round {
+    /// Nobody of these was read, and nobody shall wait for it.
+    pub(crate) fn given_up(requests: &[RequestId], why: UnreadWhy) -> Round {
+        let unread = |request: &RequestId| Unread { request: *request, what: nothing_read(why) };
+        Round {
+            requests: requests.to_vec(),
+            meetings: Vec::new(),
+            unread: requests.iter().map(unread).collect(),
+        }
+    }
 }
 
 impl Apis {
@@ -56,7 +81,7 @@ impl Apis {
     ) -> Round {
         let until = Instant::now() + wanted.budget;
         let heads: BTreeMap<RequestId, CommitId> = wanted.heads.iter().copied().collect();
-        self.known.retain(|request, (head, _)| heads.get(request) == Some(head));
+        self.known.retain(|request, known| heads.get(request) == Some(&known.head));
         let asked: BTreeSet<RequestId> = wanted.requests.iter().copied().collect();
         let (new, others): (Vec<_>, Vec<_>) = heads
             .iter()
@@ -71,9 +96,9 @@ impl Apis {
                 break;
             }
             match self.read(head, left.clamp(SHORTEST, BUDGET_OF_ONE), &mut read) {
-                Some(api) => drop(self.known.insert(request, (head, api))),
-                // Nobody can read, so nobody shall wait for it.
-                None => return Round { requests: wanted.requests.to_vec(), meetings: Vec::new() },
+                Ok(known) => drop(self.known.insert(request, known)),
+                Err(Stop::NoReader) => return Round::given_up(wanted.requests, UnreadWhy::NoReader),
+                Err(Stop::Hurried) => break,
             }
             reads += 1;
         }
@@ -83,48 +108,55 @@ impl Apis {
         self.meetings(&asked, until)
     }
 
-    /// None when there is nobody to read it.
     fn read(
         &mut self,
         head: CommitId,
         limit: Duration,
         read: &mut impl FnMut(CommitId, Duration) -> Read,
-    ) -> Option<ApiChange> {
-        if self.unreadable.contains(&head) || self.kept() > MOST_KEPT {
-            return Some(ApiChange::default());
+    ) -> Result<Known, Stop> {
+        let without = |why| {
+            let (api, not_read) = (ApiChange::default(), Some(nothing_read(why)));
+            Ok(Known { head, api, not_read })
+        };
+        if self.unreadable.contains(&head) {
+            return without(UnreadWhy::Broke);
+        }
+        if self.kept() > MOST_KEPT {
+            return without(UnreadWhy::NoRoom);
         }
         match read(head, limit) {
-            Read::All(api) => Some(api),
-            Read::Nothing => Some(ApiChange::default()),
-            Read::NoReader => None,
+            Read::Done(api, _) if api.skipped > 0 && limit < BUDGET_OF_ONE => Err(Stop::Hurried),
+            Read::Done(api, not_read) => Ok(Known { head, api, not_read }),
+            Read::NoReader => Err(Stop::NoReader),
             Read::Unreadable => {
                 self.unreadable.push_back(head);
                 if self.unreadable.len() > UNREADABLE_KEPT {
                     self.unreadable.pop_front();
                 }
-                Some(ApiChange::default())
+                without(UnreadWhy::Broke)
             }
         }
     }
 
     fn kept(&self) -> usize {
         let names = |api: &ApiChange| api.files.iter().map(|f| f.names.len() / 8).sum::<usize>();
-        self.known.values().map(|(_, api)| api.altered.len() + api.used.len() + names(api)).sum()
+        self.known.values().map(|k| k.api.altered.len() + k.api.used.len() + names(&k.api)).sum()
     }
 
     /// Each pair once. A request is told with all its meetings, as many as are kept, or not at all.
     fn meetings(&self, asked: &BTreeSet<RequestId>, until: Instant) -> Round {
         let mut round = Round::default();
         for one in asked {
-            let Some((_, first)) = self.known.get(one) else { continue };
+            let Some(first) = self.known.get(one) else { continue };
             let is_first = round.requests.is_empty();
             if Instant::now() >= until && !is_first {
                 break;
             }
             let mut met = Vec::new();
             let told: BTreeSet<RequestId> = round.requests.iter().copied().collect();
-            for (other, (_, second)) in self.known.iter().filter(|(id, _)| *id != one && !told.contains(id)) {
-                let clashes = meet(first, second).into_iter().map(|clash| meeting(*one, *other, clash));
+            for (other, second) in self.known.iter().filter(|(id, _)| *id != one && !told.contains(id)) {
+                let clashes = meet(&first.api, &second.api).into_iter();
+                let clashes = clashes.map(|clash| meeting(*one, *other, clash));
                 met.extend(clashes.filter(is_short).take(TOLD_OF_PAIR));
             }
             met.truncate(TOLD);
@@ -133,16 +165,25 @@ impl Apis {
             }
             round.meetings.extend(met);
             round.requests.push(*one);
+            let what = first.not_read.clone();
+            round.unread.extend(what.map(|what| Unread { request: *one, what }));
         }
         round
     }
 }
 
+/// Why a round reads no further.
+enum Stop {
+    /// Nobody can read, so nobody shall wait for it.
+    NoReader,
+    /// What was left of the round was too short for it: it gets its whole time another time.
+    Hurried,
+}
+
 /// What came of reading one change.
 pub(crate) enum Read {
-    All(ApiChange),
-    /// There is nothing to read.
-    Nothing,
+    /// With what is missing in it.
+    Done(ApiChange, Option<NotRead>),
     /// A parser broke on it, or did not come back.
     Unreadable,
     /// There is nobody to read it.
@@ -165,20 +206,34 @@ pub(crate) fn read(
         }
     };
     let files: Vec<FileChange<'_>> = contents.files.iter().map(as_change).collect();
-    if files.is_empty() {
-        return Read::Nothing;
+    let mut api = ApiChange::default();
+    if !files.is_empty() {
+        api = match reader.change(&files, limit) {
+            Ok(api) => api,
+            Err(why @ ReadError::NotStarted(_)) => {
+                tracing::warn!(%why, "definitions that waiting branches alter are not compared");
+                return Read::NoReader;
+            }
+            Err(why) => {
+                tracing::warn!(%why, head = %head, "definitions that a branch alters are left out");
+                return Read::Unreadable;
+            }
+        };
     }
-    match reader.change(&files, limit) {
-        Ok(api) => Read::All(api),
-        Err(why @ ReadError::NotStarted(_)) => {
-            tracing::warn!(%why, "definitions that waiting branches alter are not compared");
-            Read::NoReader
-        }
-        Err(why) => {
-            tracing::warn!(%why, head = %head, "definitions that a branch alters are left out");
-            Read::Unreadable
-        }
-    }
+    let not_read = left_out(&contents, &api);
+    Read::Done(api, not_read)
+}
+
+/// Files that were left out, by whoever reads their text or by the parser.
+fn left_out(contents: &Contents, api: &ApiChange) -> Option<NotRead> {
+    let files = contents.skipped.saturating_add(api.skipped);
+    let paths = contents.skipped_paths.iter().chain(&api.skipped_paths);
+    let paths = paths.filter(|path| path.len() <= MAX_TEXT).take(PATHS_TOLD).cloned().collect();
+    (files > 0).then_some(NotRead { why: UnreadWhy::LeftOut, files, paths })
+}
+
+fn nothing_read(why: UnreadWhy) -> NotRead {
+    NotRead { why, files: 0, paths: Vec::new() }
 }
 
 fn contents(mirror: &Mirror, tip: CommitId, head: CommitId) -> Result<Contents, GitError> {
@@ -192,7 +247,9 @@ fn as_change(file: &FileContents) -> FileChange<'_> {
 
 fn meeting(first: RequestId, second: RequestId, clash: Clash) -> DefinitionMeeting {
     let (one, other) = match clash.altered_by {
-        Side::First | Side::Both => (first, second),
+        Side::First => (first, second),
+        // In one way, whoever was asked for: told again it is the same.
+        Side::Both => (first.min(second), first.max(second)),
         Side::Second => (second, first),
     };
     let meeting = match clash.kind {
@@ -228,7 +285,7 @@ mod tests {
     fn source(of: CommitId) -> Read {
         let file = |path, old: &'static str, new: &'static str| {
             let (old, new) = (Some(old.as_bytes()), Some(new.as_bytes()));
-            Read::All(change([FileChange { path, old, new }]))
+            Read::Done(change([FileChange { path, old, new }]), None)
         };
         match of {
             h if h == head(RENAMES) => file("a.rs", "pub fn open() {}", "pub fn start() {}"),
@@ -236,6 +293,12 @@ mod tests {
             h if h == head(POISON) => Read::Unreadable,
             _ => file("c.rs", "", "fn g() {}"),
         }
+    }
+
+    /// All of it takes its time: with less it is read in part.
+    fn long(limit: Duration) -> Read {
+        let skipped = u32::from(limit < BUDGET_OF_ONE);
+        Read::Done(ApiChange { skipped, ..ApiChange::default() }, None)
     }
 
     struct Asked {
@@ -294,7 +357,17 @@ mod tests {
     fn what_cannot_be_read_is_not_tried_again_and_keeps_nobody_from_being_read() {
         let mut asked = asked();
         let all = [(1, POISON), (2, USES), (3, RENAMES)];
-        assert_eq!(asked.round(&[1, 2, 3], &all).0, [1, 2, 3]);
+        let wanted: Vec<_> = [1, 2, 3].map(RequestId).into();
+        let heads: Vec<_> = all.map(|(id, n)| (RequestId(id), head(n))).into();
+        let round = asked.apis.round(
+            &Wanted { requests: &wanted, heads: &heads, budget: asked.budget },
+            |head, _| {
+                asked.reads.push(head);
+                source(head)
+            },
+        );
+        let unread = Unread { request: RequestId(1), what: nothing_read(UnreadWhy::Broke) };
+        assert_eq!((round.requests, round.unread), (wanted, vec![unread]), "it is said who is left out");
         assert_eq!(asked.reads.len(), 3);
         // The same head under another request.
         assert_eq!(asked.round(&[4], &[(4, POISON), (2, USES)]).0, [4]);
@@ -302,11 +375,23 @@ mod tests {
     }
 
     #[test]
+    fn what_is_left_of_a_round_is_not_taken_for_the_whole_time_of_a_change() {
+        let (mut apis, heads) = (Apis::default(), [(RequestId(1), head(1))]);
+        let wanted = |budget| Wanted { requests: &[RequestId(1)], heads: &heads, budget };
+        let short = apis.round(&wanted(Duration::from_millis(100)), |_, limit| long(limit));
+        assert_eq!(short.requests, [], "it is not given up");
+        let whole = apis.round(&wanted(Duration::from_secs(60)), |_, limit| long(limit));
+        assert_eq!((whole.requests, whole.unread), (vec![RequestId(1)], vec![]));
+    }
+
+    #[test]
     fn where_nobody_can_read_nobody_waits() {
         let mut apis = Apis::default();
         let heads = [(RequestId(1), head(1)), (RequestId(2), head(2))];
         let wanted = Wanted { requests: &[RequestId(2)], heads: &heads, budget: Duration::from_secs(60) };
-        assert_eq!(apis.round(&wanted, |_, _| Read::NoReader).requests, [RequestId(2)]);
+        let round = apis.round(&wanted, |_, _| Read::NoReader);
+        assert_eq!(round.requests, [RequestId(2)]);
+        assert_eq!(round.unread.first().map(|u| u.what.why), Some(UnreadWhy::NoReader));
         assert!(apis.known.is_empty(), "it is read once somebody can");
     }
 }

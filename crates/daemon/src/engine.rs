@@ -223,7 +223,7 @@ impl Engine {
                 self.reports.push(ack);
                 inputs.push(Input::RunEnded(report));
             }
-            Happening::Pinned(target, found, Round { requests, meetings }) => {
+            Happening::Pinned(target, found, Round { requests, meetings, unread: _ }) => {
                 self.hands.pinned(&target, found.as_ref().err());
                 // Before their heads are in custody, so that `queued` tells it.
                 if !requests.is_empty() {
@@ -253,7 +253,7 @@ impl Engine {
                     inputs.push(Input::Compared { target, tip, requests, conflicts, with_tip });
                 }
             }
-            Happening::DefinitionsRead(target, Round { requests, meetings }) => {
+            Happening::DefinitionsRead(target, Round { requests, meetings, unread: _ }) => {
                 self.hands.definitions_read(&target);
                 inputs.push(Input::DefinitionsRead { target, requests, meetings });
             }

@@ -36,7 +36,7 @@ mod work;
 
 pub use error::ServeError;
 pub use read_definitions::read_definitions;
-pub use rehearse::{Met, Outcome, Rehearsal, Rehearse, RehearseError, Rehearsed, rehearse};
+pub use rehearse::{Rehearse, RehearseError, rehearse};
 pub use reload::Reload;
 pub use serve::{Ready, Stage, serve};
 pub use settings::{Flags, Settings, SettingsError};

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use yardmaster_git::Mirror;
-use yardmaster_protocol::{BranchName, CommitId, Inspection, RequestId};
+use yardmaster_protocol::{BranchName, CommitId, Inspection, RequestId, UnreadWhy};
 use yardmaster_symbols::{Reader, serve_child};
 
 use crate::api::{self, Apis, Round, Wanted};
@@ -121,6 +121,6 @@ fn free<T>(of: &Mutex<T>) -> Option<MutexGuard<'_, T>> {
 fn round(apis: &mut Apis, wanted: &Wanted<'_>, read: impl FnMut(CommitId, Duration) -> api::Read) -> Round {
     caught(|| apis.round(wanted, read)).unwrap_or_else(|why| {
         tracing::error!(why, "comparing definitions made the program fail; they are left out");
-        Round { requests: wanted.requests.to_vec(), meetings: Vec::new() }
+        Round::given_up(wanted.requests, UnreadWhy::Broke)
     })
 }

@@ -2,14 +2,16 @@
 //! daemon and no NATS.
 
 mod drive;
+mod found;
 
 use std::path::{Path, PathBuf};
 
-use serde::Serialize;
-use yardmaster_git::{GitError, GitOptions, Matrix, Mirror, Verdict};
-use yardmaster_protocol::{BranchName, CommitId, Globs, RequestId};
+use yardmaster_git::{GitError, GitOptions, Matrix, Mirror};
+use yardmaster_protocol::{BranchName, CommitId, DefinitionsPolicy, Globs, Rehearsal, Rehearsed, RequestId};
 
-use drive::{Drive, End};
+use crate::settings::Settings;
+use drive::Drive;
+use found::Found;
 
 /// The most branches that are tried together.
 const MAX_BRANCHES: usize = 1_000;
@@ -23,71 +25,6 @@ pub struct Rehearse {
     pub target: BranchName,
     /// Branches or globs such as `roy/*`, in the order in which they would be announced; none: all of them.
     pub branches: Vec<String>,
-}
-
-/// What came of it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Rehearsal {
-    /// Where they would land.
-    pub target: BranchName,
-    /// Its tip.
-    pub tip: CommitId,
-    /// First those that land, in that order, then the rest.
-    pub branches: Vec<Rehearsed>,
-    /// Which two meet.
-    pub pairs: Vec<Met>,
-}
-
-/// One branch.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Rehearsed {
-    /// Which.
-    pub branch: BranchName,
-    /// Its head.
-    pub head: CommitId,
-    /// What would become of it.
-    pub outcome: Outcome,
-    /// Its place among those that land, from 1.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub place: Option<u32>,
-    /// Why it does not land, in a sentence.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub why: Option<String>,
-    /// The paths in which it conflicts with what lands before it.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub paths: Vec<String>,
-    /// Those tried here with which it does not merge.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub conflicts_with: Vec<BranchName>,
-    /// It does not merge with the target as it is now.
-    pub conflicts_with_target: bool,
-}
-
-/// What would become of a branch.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Outcome {
-    /// It lands.
-    Lands,
-    /// The target has it already.
-    Contained,
-    /// It is refused or fails.
-    Fails,
-    /// It waits for something that does not come by itself, such as a review.
-    Waits,
-}
-
-/// Two branches that meet.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Met {
-    /// The one.
-    pub one: BranchName,
-    /// The other.
-    pub other: BranchName,
-    /// They do not merge; otherwise both changed the paths, and merge.
-    pub conflict: bool,
-    /// Where, the first 20.
-    pub paths: Vec<String>,
 }
 
 /// Why nothing could be tried.
@@ -111,7 +48,8 @@ pub enum RehearseError {
 }
 
 /// Tries it, in `scratch`, a directory that can be thrown away afterwards. Every gate counts as green. Nothing
-/// is written to the repository.
+/// is written to the repository. What definitions count for is what a daemon would read that was started where
+/// `ask` points; where that cannot be read it is the default.
 ///
 /// # Errors
 /// When the repository, the target or a branch cannot be used.
@@ -120,66 +58,33 @@ pub fn rehearse(ask: &Rehearse, scratch: &Path) -> Result<Rehearsal, RehearseErr
     let sighting = mirror.look(&ask.target, None, &[])?;
     let chosen = chosen(&mirror, ask)?;
     let tip = sighting.tip;
-    let mut drive = Drive::new(&mirror, &ask.target, sighting);
+    let (definitions_policy, settings_unread) = match Settings::definitions(&ask.repository) {
+        Ok(policy) => (policy, None),
+        Err(why) => (DefinitionsPolicy::Advise, Some(why.to_string())),
+    };
+    let mut drive = Drive::new(&mirror, &ask.target, sighting, definitions_policy);
     let requests = drive.announce(&chosen)?;
     // Pinned by now, all of them that can be had; each on the target as it was.
     let mut matrix = Matrix::new(tip);
     let heads: Vec<(RequestId, CommitId)> =
         requests.iter().zip(&chosen).filter_map(|(id, (_, head))| Some(((*id)?, *head))).collect();
     matrix.add_all(&mirror, &heads)?;
+    let definitions = drive.read_definitions(tip);
     let ends = drive.run()?;
-    let found = Found { chosen: &chosen, requests: &requests, matrix: &matrix };
+    let found = Found { chosen: &chosen, requests: &requests, matrix: &matrix, definitions };
     let mut branches: Vec<Rehearsed> =
         chosen.iter().enumerate().map(|(at, _)| found.branch(at, ends.of(&chosen[at].0))).collect();
     branches.sort_by_key(|one| (one.place.is_none(), one.place));
-    Ok(Rehearsal { target: ask.target.clone(), tip, branches, pairs: found.pairs() })
-}
-
-/// What was tried, and what is known of it.
-struct Found<'a> {
-    chosen: &'a [(BranchName, CommitId)],
-    requests: &'a [Option<RequestId>],
-    matrix: &'a Matrix,
-}
-
-impl Found<'_> {
-    fn name(&self, id: RequestId) -> Option<BranchName> {
-        let at = self.requests.iter().position(|other| *other == Some(id))?;
-        self.chosen.get(at).map(|(branch, _)| branch.clone())
-    }
-
-    fn branch(&self, at: usize, end: End) -> Rehearsed {
-        let (branch, head) = &self.chosen[at];
-        let id = self.requests[at];
-        let met = id.map(|id| self.matrix.meetings(id)).unwrap_or_default();
-        let conflicts = met.iter().filter(|m| m.verdict == Verdict::Conflict);
-        let standing = id.and_then(|id| self.matrix.against_target(id));
-        Rehearsed {
-            branch: branch.clone(),
-            head: *head,
-            outcome: end.outcome,
-            place: end.place,
-            why: end.why,
-            paths: end.paths,
-            conflicts_with: conflicts.filter_map(|m| self.name(m.with)).collect(),
-            conflicts_with_target: standing.is_some_and(|s| s.verdict == Verdict::Conflict),
-        }
-    }
-
-    /// Conflicts first.
-    fn pairs(&self) -> Vec<Met> {
-        let mut pairs = Vec::new();
-        for id in self.requests.iter().flatten() {
-            for met in self.matrix.meetings(*id).into_iter().filter(|met| met.with > *id) {
-                if let (Some(one), Some(other)) = (self.name(*id), self.name(met.with)) {
-                    let conflict = met.verdict == Verdict::Conflict;
-                    pairs.push(Met { one, other, conflict, paths: met.paths });
-                }
-            }
-        }
-        pairs.sort_by_key(|met| !met.conflict);
-        pairs
-    }
+    Ok(Rehearsal {
+        target: ask.target.clone(),
+        tip,
+        branches,
+        pairs: found.pairs(),
+        definitions_policy,
+        definitions: found.meetings(),
+        definitions_unread: found.unread(),
+        settings_unread,
+    })
 }
 
 /// The branches that are tried, each once, in the order in which they were named.

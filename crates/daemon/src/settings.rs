@@ -5,7 +5,9 @@ use std::time::Duration;
 use config::builder::DefaultState;
 use config::{Config, ConfigBuilder, ConfigError, Environment, File, FileFormat};
 use serde::Deserialize;
-use yardmaster_protocol::{AgentName, BranchName, Gate, Label, Requirement, parse_bytes, parse_duration_ms};
+use yardmaster_protocol::{
+    AgentName, BranchName, DefinitionsPolicy, Gate, Label, Requirement, parse_bytes, parse_duration_ms,
+};
 use yardmaster_queue::{BaseRed, ChangelogPolicy, Cycles, Definitions, GateRule, Guarantee, Overlap, Policy};
 use yardmaster_runner::HostLimits;
 
@@ -290,6 +292,26 @@ impl Settings {
     pub fn isolated(flags: &Flags) -> Result<Settings, SettingsError> {
         let settings = Settings::of(defaults(), flags)?;
         Ok(Settings { announce_url: false, ..settings })
+    }
+
+    /// `queue.definitions` alone, as a daemon would read it that is started in `dir`: the file there, the environment.
+    ///
+    /// # Errors
+    /// When the file cannot be read, or what it says is none of the values.
+    pub(crate) fn definitions(dir: &Path) -> Result<DefinitionsPolicy, SettingsError> {
+        let file = dir.join(DEFAULT_FILE);
+        let config = file.is_file().then(|| file.clone());
+        let layers = outer_layers(&Flags { config, ..Flags::default() });
+        let read = layers.build().and_then(|all| all.get_string("queue.definitions"));
+        let text =
+            read.map_err(|e| SettingsError { problems: vec![told(&e, &file).trim_end().to_owned()] })?;
+        let mut problems = Vec::new();
+        let policy = match definitions(&text, &mut problems) {
+            Definitions::Off => DefinitionsPolicy::Off,
+            Definitions::Advise => DefinitionsPolicy::Advise,
+            Definitions::Enforce => DefinitionsPolicy::Enforce,
+        };
+        if problems.is_empty() { Ok(policy) } else { Err(SettingsError { problems }) }
     }
 
     /// What can change while a daemon serves.

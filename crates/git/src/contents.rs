@@ -11,6 +11,9 @@ const MAX_TEXT_BYTES: usize = 512 * 1024;
 /// The most that all of them may take, in bytes.
 const MAX_ALL_BYTES: usize = 32 * 1024 * 1024;
 
+/// So many of those that are left out are named.
+const MAX_NAMED: usize = 3;
+
 /// The text of the files that a change touches.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Contents {
@@ -18,6 +21,8 @@ pub struct Contents {
     pub files: Vec<FileContents>,
     /// Wanted files that are left out, because they are too large or too many.
     pub skipped: u32,
+    /// The first of these.
+    pub skipped_paths: Vec<String>,
 }
 
 /// One file, before and after.
@@ -29,6 +34,15 @@ pub struct FileContents {
     pub old: Option<Vec<u8>>,
     /// What it is; none when it is removed.
     pub new: Option<Vec<u8>>,
+}
+
+impl Contents {
+    fn skip(&mut self, path: &str) {
+        self.skipped = self.skipped.saturating_add(1);
+        if self.skipped_paths.len() < MAX_NAMED {
+            self.skipped_paths.push(path.to_owned());
+        }
+    }
 }
 
 impl Mirror {
@@ -75,7 +89,7 @@ impl Mirror {
                         left = left.saturating_sub([&old, &new].into_iter().flatten().map(Vec::len).sum());
                         contents.files.push(FileContents { path: path.to_owned(), old, new });
                     }
-                    None => contents.skipped = contents.skipped.saturating_add(1),
+                    None => contents.skip(path),
                 }
             }
             Ok(contents)

@@ -17,6 +17,7 @@ mod parallel;
 mod project;
 mod refname;
 mod refusal;
+mod rehearsal;
 mod report;
 mod review;
 mod runner;
@@ -43,12 +44,15 @@ pub use ids::{
 };
 pub use incoming::{Announcement, GatePassed, Incoming, MAX_PAYLOAD_BYTES, Priority, Withdrawal};
 pub use job::{GateJob, RunOutcome, RunReport, StepResult};
-pub use meeting::{Advice, DefinitionMeeting, MeetingKind};
+pub use meeting::{Advice, DefinitionMeeting, MeetingKind, NotRead, Unread, UnreadNotice, UnreadWhy};
 pub use moved::{BaseMoved, BaseMovedType, Concern, Intent, LandedWork};
 pub use parallel::{Ahead, ParallelReply, ParallelRequest, Planned, Tie, TieKind};
 pub use project::{Access, AgentScope, Independence, MAX_PROJECT_BYTES, Project, ReviewRule, Scope, System};
 pub use refname::BadRefName;
 pub use refusal::{Refusal, RefusalCode};
+pub use rehearsal::{
+    DefinitionsPolicy, Rehearsal, Rehearsed, RehearsedMeeting, RehearsedOutcome, RehearsedPair,
+};
 pub use report::{
     Assembled, Assembly, CandidateSpec, ChangeSize, ChangelogEdit, Inspection, LandOutcome, MergedBy,
     Movement, Sighting,

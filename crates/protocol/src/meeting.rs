@@ -57,22 +57,127 @@ pub struct Advice {
     pub sentence: String,
 }
 
-impl fmt::Display for DefinitionMeeting {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let DefinitionMeeting { one, other, symbol, path, .. } = self;
+impl DefinitionMeeting {
+    /// As a sentence, with other names for the two.
+    pub fn told_of(&self, one: impl fmt::Display, other: impl fmt::Display) -> String {
+        let DefinitionMeeting { symbol, path, .. } = self;
         let using = self.used_in.as_deref().unwrap_or("its files");
         match self.meeting {
             MeetingKind::RemovedAndUsed => {
-                write!(f, "{one} removes `{symbol}` from {path}, and {other} newly uses it in {using}")
+                format!("{one} removes `{symbol}` from {path}, and {other} newly uses it in {using}")
             }
-            MeetingKind::ChangedAndUsed => {
-                write!(
-                    f,
-                    "{one} changes the signature of `{symbol}` in {path}, and {other} newly uses it in {using}"
-                )
-            }
-            MeetingKind::BothAdded => write!(f, "{one} and {other} both add `{symbol}` in {path}"),
-            MeetingKind::BothChanged => write!(f, "{one} and {other} both change `{symbol}` in {path}"),
+            MeetingKind::ChangedAndUsed => format!(
+                "{one} changes the signature of `{symbol}` in {path}, and {other} newly uses it in {using}"
+            ),
+            MeetingKind::BothAdded => format!("{one} and {other} both add `{symbol}` in {path}"),
+            MeetingKind::BothChanged => format!("{one} and {other} both change `{symbol}` in {path}"),
         }
+    }
+}
+
+impl fmt::Display for DefinitionMeeting {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.told_of(self.one, self.other))
+    }
+}
+
+/// Source code of a request that was not read: it meets nobody there, whatever it does.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Unread {
+    /// Whose.
+    pub request: RequestId,
+    /// What of it.
+    #[serde(flatten)]
+    pub what: NotRead,
+}
+
+/// What was not read of a change.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct NotRead {
+    /// Why not.
+    pub why: UnreadWhy,
+    /// Files that were not read; 0: none was.
+    pub files: u32,
+    /// The first of them, at most 3.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub paths: Vec<String>,
+}
+
+/// Why source code was not read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum UnreadWhy {
+    /// Too large, too many, no text, or not in time.
+    LeftOut,
+    /// A parser broke on it or did not come back, or the text cannot be had.
+    Broke,
+    /// The process that reads cannot be started.
+    NoReader,
+    /// What is kept of all requests together is as much as is kept.
+    NoRoom,
+}
+
+/// What an event tells of source code that was not read.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct UnreadNotice {
+    /// What of it.
+    #[serde(flatten)]
+    pub what: NotRead,
+    /// The same as a sentence, and what follows from it.
+    pub sentence: String,
+}
+
+impl From<NotRead> for UnreadNotice {
+    fn from(what: NotRead) -> UnreadNotice {
+        let sentence = what.to_string();
+        UnreadNotice { what, sentence }
+    }
+}
+
+impl fmt::Display for NotRead {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let why = match self.why {
+            UnreadWhy::LeftOut => "too large, too many, no text, or not in time",
+            UnreadWhy::Broke => "reading it broke or did not end",
+            UnreadWhy::NoReader => "the process that reads it cannot be started",
+            UnreadWhy::NoRoom => "too much is kept of others",
+        };
+        let all = usize::try_from(self.files).unwrap_or(usize::MAX);
+        let more = match all.saturating_sub(self.paths.len()) {
+            0 => String::new(),
+            1 => "1 more file".to_owned(),
+            more => format!("{more} more files"),
+        };
+        match (all, self.paths.join(", ")) {
+            (0, _) => f.write_str("not read: all of its source code")?,
+            (_, paths) if paths.is_empty() => write!(f, "not read: {}", more.replace(" more", ""))?,
+            (_, paths) if more.is_empty() => write!(f, "not read: {paths}")?,
+            (_, paths) => write!(f, "not read: {paths} and {more}")?,
+        }
+        let of = if all == 0 { "of definitions" } else { "of definitions there" };
+        write!(f, " ({why}); under `enforce` it therefore waits for nobody because {of}")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_not_read_is_told_with_what_follows_from_it() {
+        let told = |why, files, paths: &[&str]| {
+            let paths = paths.iter().map(|path| (*path).to_owned()).collect();
+            NotRead { why, files, paths }.to_string()
+        };
+        assert_eq!(
+            told(UnreadWhy::LeftOut, 4, &["a.rs", "b.rs"]),
+            "not read: a.rs, b.rs and 2 more files (too large, too many, no text, or not in time); under `enforce` it therefore waits for nobody because of definitions there"
+        );
+        assert!(told(UnreadWhy::LeftOut, 1, &["a.rs"]).starts_with("not read: a.rs (too"));
+        assert!(told(UnreadWhy::LeftOut, 1, &[]).starts_with("not read: 1 file (too"));
+        assert_eq!(
+            told(UnreadWhy::Broke, 0, &[]),
+            "not read: all of its source code (reading it broke or did not end); under `enforce` it therefore waits for nobody because of definitions"
+        );
     }
 }

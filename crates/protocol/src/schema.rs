@@ -5,8 +5,8 @@ use crate::{
     Announcement, BaseMoved, CandidateRequest, CandidateStored, CheckReply, CheckRequest, ErrorReply, Event,
     ExplainRequest, Explanation, FreezeReply, FreezeRequest, GateJob, GatePassed, Intent, LogReply,
     LogRequest, ParallelReply, ParallelRequest, PauseReply, PauseRequest, PromoteReply, PromoteRequest,
-    QueueReply, RequestView, Review, RunReport, RunnerBeat, RunnerOrders, StatusReply, SubmitReply,
-    WithdrawReply, WithdrawRequest, Withdrawal,
+    QueueReply, Rehearsal, RequestView, Review, RunReport, RunnerBeat, RunnerOrders, StatusReply,
+    SubmitReply, WithdrawReply, WithdrawRequest, Withdrawal,
 };
 
 /// The message that offers a branch. This is the shape to write; what is read is more forgiving
@@ -111,6 +111,7 @@ pub fn schemas() -> Vec<(&'static str, Schema)> {
         ("check_reply", schema_for!(CheckReply)),
         ("parallel_request", schema_for!(ParallelRequest)),
         ("parallel_reply", schema_for!(ParallelReply)),
+        ("rehearsal", schema_for!(Rehearsal)),
         ("gate_job", schema_for!(GateJob)),
         ("run_report", schema_for!(RunReport)),
         ("runner_beat", schema_for!(RunnerBeat)),

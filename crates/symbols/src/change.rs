@@ -7,7 +7,7 @@ use tree_sitter::Parser;
 use crate::class::{Class, Reach, Roles, directory};
 use crate::language::Language;
 use crate::outline::{Definition, Outline, print_of, read};
-use crate::{MAX_ALTERED, MAX_CHANGE_MS, MAX_FILE_BYTES, MAX_FILES, MAX_USES};
+use crate::{MAX_ALTERED, MAX_CHANGE_MS, MAX_FILE_BYTES, MAX_FILES, MAX_SKIPPED_NAMED, MAX_USES};
 
 /// One file of a change.
 #[derive(Debug, Clone, Copy)]
@@ -31,6 +31,8 @@ pub struct ApiChange {
     pub used: BTreeMap<String, Vec<Use>>,
     /// Files in a language that is read, but too large, too many, no text, or not read in time.
     pub skipped: u32,
+    /// The first of these.
+    pub skipped_paths: Vec<String>,
 }
 
 /// A definition that is not what it was.
@@ -107,7 +109,7 @@ pub fn change_within<'a>(files: impl IntoIterator<Item = FileChange<'a>>, limit:
         let Some(language) = Language::of(file.path) else { continue };
         match compare(&mut parser, language, file, until).filter(|_| read.len() < MAX_FILES) {
             Some(compared) => read.push(compared),
-            None => found.skipped = found.skipped.saturating_add(1),
+            None => found.skip(file.path),
         }
     }
     let gone: BTreeSet<(u64, u64)> = read.iter().flat_map(|file| file.gone()).collect();
@@ -232,6 +234,14 @@ fn altered(files: &[Compared<'_>]) -> Vec<Altered> {
 }
 
 impl ApiChange {
+    /// Leaves a file out.
+    pub(crate) fn skip(&mut self, path: &str) {
+        self.skipped = self.skipped.saturating_add(1);
+        if self.skipped_paths.len() < MAX_SKIPPED_NAMED {
+            self.skipped_paths.push(path.to_owned());
+        }
+    }
+
     /// Names that stand more often in a definition than they did. What was merely moved is not new.
     fn add_uses(&mut self, file: &Compared<'_>, gone: &BTreeSet<(u64, u64)>) {
         let mut counts: BTreeMap<&str, BTreeMap<&str, (i64, Roles)>> = BTreeMap::new();
@@ -255,7 +265,9 @@ impl ApiChange {
         }
         let kept: usize = self.files.iter().map(|f| f.names.len()).sum();
         if uses.is_empty() || kept + file.names.len() > MAX_USES {
-            self.skipped = self.skipped.saturating_add(u32::from(!uses.is_empty()));
+            if !uses.is_empty() {
+                self.skip(file.path);
+            }
             return;
         }
         let index = u32::try_from(self.files.len()).unwrap_or(u32::MAX);

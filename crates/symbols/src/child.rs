@@ -66,8 +66,9 @@ fn answer(files: &[FileChange<'_>], limit: Duration) -> io::Result<Vec<u8>> {
     if read.len() <= MAX_ANSWER {
         return Ok(read);
     }
-    let skipped = u32::try_from(files.len()).unwrap_or(u32::MAX);
-    Ok(serde_json::to_vec(&ApiChange { skipped, ..ApiChange::default() })?)
+    let mut nothing = ApiChange::default();
+    files.iter().for_each(|file| nothing.skip(file.path));
+    Ok(serde_json::to_vec(&nothing)?)
 }
 
 /// Where a limit is not known or not allowed the others have to do.

@@ -32,6 +32,8 @@ pub use reader::Reader;
 pub const MAX_FILE_BYTES: usize = 512 * 1024;
 /// Files of one change beyond this many are skipped.
 pub const MAX_FILES: usize = 500;
+/// So many of the files that were skipped are named.
+pub const MAX_SKIPPED_NAMED: usize = 3;
 /// After so long no further file of one change is read, in milliseconds.
 pub const MAX_CHANGE_MS: u64 = 2_000;
 /// The most definitions that are listed of one change.

@@ -1,10 +1,9 @@
-use anstyle::Style;
 use yardmaster_protocol::{Action, Counterfactual, DefinitionMeeting, ExplainRequest, Explanation, Link};
 
 use crate::connection::Connection;
 use crate::error::CliError;
 use crate::exit::Exit;
-use crate::screen::{self, Line, Out, style, wrap};
+use crate::screen::{self, Line, Out, led, style};
 use crate::words;
 
 /// How deep the chain is drawn inwards.
@@ -110,14 +109,4 @@ fn estimate(explanation: &Explanation, width: usize) -> Vec<Line> {
     lines.extend(led(&when, style::PLAIN, "", "", 2, width.saturating_sub(2)));
     lines.extend(led(&estimate.basis, style::DIM, "", "", 2, width.saturating_sub(2)));
     lines
-}
-
-/// A text over several lines, the first one led by something else than the rest.
-fn led(text: &str, colour: Style, first: &str, rest: &str, indent: usize, room: usize) -> Vec<Line> {
-    let parts = wrap(text, room).into_iter().enumerate();
-    let line = |(i, part): (usize, String)| {
-        let lead = if i == 0 { first } else { rest };
-        Line::styled(style::DIM, lead).add(colour, part).indented(indent)
-    };
-    parts.map(line).collect()
 }

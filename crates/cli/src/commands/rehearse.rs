@@ -1,15 +1,18 @@
 use std::path::PathBuf;
 
-use yardmaster_daemon::{Met, Outcome, Rehearsal, Rehearse, Rehearsed};
-use yardmaster_protocol::BranchName;
+use yardmaster_daemon::Rehearse;
+use yardmaster_protocol::{
+    BranchName, DefinitionsPolicy, Rehearsal, Rehearsed, RehearsedOutcome as Outcome, RehearsedPair,
+};
 
 use crate::error::CliError;
 use crate::exit::Exit;
-use crate::screen::{self, Column, Line, Out, Table, style};
+use crate::screen::{self, Column, Line, Out, Table, led, style};
 
 /// Pairs that merge though they meet are counted; those in conflict are listed, so many of them.
 const CONFLICTS_SHOWN: usize = 30;
 const PATHS_SHOWN: usize = 3;
+const MEETINGS_SHOWN: usize = 20;
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
@@ -81,6 +84,7 @@ pub(crate) fn told(rehearsal: &Rehearsal, width: usize) -> Vec<Line> {
     }
     lines.extend(table.lines(width));
     lines.extend(pairs(&rehearsal.pairs, width));
+    lines.extend(definitions(rehearsal, width));
     lines
 }
 
@@ -112,8 +116,9 @@ fn some(paths: &[String]) -> String {
     if more > 0 { format!("{shown} and {more} more") } else { shown }
 }
 
-fn pairs(pairs: &[Met], width: usize) -> Vec<Line> {
-    let (conflicts, overlaps): (Vec<&Met>, Vec<&Met>) = pairs.iter().partition(|met| met.conflict);
+fn pairs(pairs: &[RehearsedPair], width: usize) -> Vec<Line> {
+    let (conflicts, overlaps): (Vec<&RehearsedPair>, Vec<&RehearsedPair>) =
+        pairs.iter().partition(|met| met.conflict);
     let mut lines = Vec::new();
     if !conflicts.is_empty() {
         lines.extend([Line::new(), Line::styled(style::BOLD, "  Do not merge with each other")]);
@@ -138,6 +143,43 @@ fn pairs(pairs: &[Met], width: usize) -> Vec<Line> {
     if !overlaps.is_empty() {
         let text = format!("  {} more pairs change the same files and merge", overlaps.len());
         lines.extend([Line::new(), Line::styled(style::DIM, text)]);
+    }
+    lines
+}
+
+/// Who may break whom though they merge, and what of it is not known.
+fn definitions(rehearsal: &Rehearsal, width: usize) -> Vec<Line> {
+    let mut lines = Vec::new();
+    let room = width.saturating_sub(6);
+    let dim = |text: &str| led(text, style::DIM, "· ", "  ", 4, room);
+    if !rehearsal.definitions.is_empty() {
+        let enforced = rehearsal.definitions_policy == DefinitionsPolicy::Enforce;
+        let rule = if enforced { ": the later one waits for the earlier one" } else { "" };
+        let title = format!("  May break together, though they merge{rule}");
+        lines.extend([Line::new(), Line::styled(style::BOLD, title)]);
+        let met = rehearsal.definitions.iter().take(MEETINGS_SHOWN);
+        lines.extend(met.flat_map(|m| led(&m.sentence, style::PLAIN, "· ", "  ", 4, room)));
+        let more = rehearsal.definitions.len().saturating_sub(MEETINGS_SHOWN);
+        if more > 0 {
+            lines.extend(dim(&format!("and {more} more (--json has them)")));
+        }
+    }
+    let told = |one: &Rehearsed| Some(format!("{}: {}", one.branch, one.not_read.as_ref()?.sentence));
+    let not_read: Vec<String> = rehearsal.branches.iter().filter_map(told).collect();
+    let late = rehearsal.definitions_unread.len();
+    if late > 0 || !not_read.is_empty() || rehearsal.settings_unread.is_some() {
+        lines.extend([Line::new(), Line::styled(style::BOLD, "  Definitions that are not known")]);
+    }
+    if late > 0 {
+        lines.extend(dim(&format!("{late} branches were not held against the others in time")));
+    }
+    let more = not_read.len().saturating_sub(MEETINGS_SHOWN);
+    lines.extend(not_read.iter().take(MEETINGS_SHOWN).flat_map(|text| dim(text)));
+    if more > 0 {
+        lines.extend(dim(&format!("and {more} more (--json has them)")));
+    }
+    if let Some(why) = &rehearsal.settings_unread {
+        lines.extend(dim(&format!("settings not read, so they count as advice: {why}")));
     }
     lines
 }

@@ -3,7 +3,7 @@ use std::fmt::Write as _;
 use anstyle::Style;
 use unicode_width::UnicodeWidthChar as _;
 
-use super::style::PLAIN;
+use super::style::{self, PLAIN};
 
 /// A piece of text in one style; never holds a control character, so that nobody's branch name or log
 /// can steer the terminal.
@@ -143,6 +143,23 @@ pub(crate) fn wrap(text: &str, columns: usize) -> Vec<String> {
         lines.push(line);
     }
     lines
+}
+
+/// A text over several lines, the first one led by something else than the rest.
+pub(crate) fn led(
+    text: &str,
+    colour: Style,
+    first: &str,
+    rest: &str,
+    indent: usize,
+    room: usize,
+) -> Vec<Line> {
+    let parts = wrap(text, room).into_iter().enumerate();
+    let line = |(i, part): (usize, String)| {
+        let lead = if i == 0 { first } else { rest };
+        Line::styled(style::DIM, lead).add(colour, part).indented(indent)
+    };
+    parts.map(line).collect()
 }
 
 #[cfg(test)]

@@ -11,7 +11,7 @@ mod table;
 use std::io::IsTerminal;
 
 pub(crate) use harmless::harmless;
-pub(crate) use line::{Line, wrap};
+pub(crate) use line::{Line, led, wrap};
 pub(crate) use live::Live;
 pub(crate) use out::Out;
 pub(crate) use panel::panel;

@@ -1,15 +1,19 @@
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::{Duration, Instant};
 
 use serde_json::json;
 use yardmaster_git::{Mirror, PinAsk};
 use yardmaster_protocol::{
-    AgentName, BranchName, CommitId, EventBody, Fact, Gate, IntakeSeq, LandOutcome, Landing, Millis,
-    Movement, Project, RequestId, Sighting,
+    AgentName, BranchName, CommitId, DefinitionMeeting, DefinitionsPolicy, EventBody, Fact, Gate, IntakeSeq,
+    LandOutcome, Landing, Millis, Movement, Project, RehearsedOutcome as Outcome, RequestId, Sighting,
+    Unread,
 };
-use yardmaster_queue::{GateRule, Input, Order, Policy, Queue, Step};
+use yardmaster_queue::{Definitions, GateRule, Input, Order, Policy, Queue, Step};
 
-use super::{Outcome, RehearseError};
+use super::RehearseError;
+use crate::api::Round;
 use crate::compare::{Comparison, Known, Question, compare};
+use crate::read_definitions::Readings;
 use crate::remote::project;
 
 /// A queue that serves has as much room as this one needs.
@@ -17,6 +21,17 @@ const WINDOW: u32 = 64;
 /// Each branch is pinned, assembled, compared and landed a few times at the most.
 const ROUNDS_PER_BRANCH: usize = 20;
 const ROUNDS: usize = 200;
+/// For reading source code and holding it against the others, all in all; what is begun is finished.
+const READ_FOR: Duration = Duration::from_secs(10);
+
+/// What was read of definitions.
+#[derive(Debug, Default)]
+pub(super) struct DefinitionsFound {
+    pub(super) meetings: Vec<DefinitionMeeting>,
+    pub(super) unread: Vec<Unread>,
+    /// Those that were not held against the others in time.
+    pub(super) late: Vec<RequestId>,
+}
 
 /// How it ended for one branch.
 #[derive(Debug, Clone)]
@@ -53,9 +68,19 @@ pub(super) struct Drive<'a> {
 }
 
 impl<'a> Drive<'a> {
-    pub(super) fn new(mirror: &'a Mirror, target: &BranchName, sighting: Sighting) -> Drive<'a> {
+    pub(super) fn new(
+        mirror: &'a Mirror,
+        target: &BranchName,
+        sighting: Sighting,
+        definitions: DefinitionsPolicy,
+    ) -> Drive<'a> {
         let mut policy = Policy::new(target.clone());
         policy.gate = GateRule::Fixed(Gate::default());
+        policy.definitions = match definitions {
+            DefinitionsPolicy::Off => Definitions::Off,
+            DefinitionsPolicy::Advise => Definitions::Advise,
+            DefinitionsPolicy::Enforce => Definitions::Enforce,
+        };
         policy.window_max = WINDOW;
         policy.window_min = WINDOW;
         policy.max_pending_per_agent = policy.max_pending;
@@ -117,6 +142,43 @@ impl<'a> Drive<'a> {
             self.step(input);
         }
         Ok(requests)
+    }
+
+    /// Has the source code of all that is in custody read before anything lands, as far as the time goes. Who was
+    /// not reached waits for nobody because of it.
+    pub(super) fn read_definitions(&mut self, tip: CommitId) -> DefinitionsFound {
+        let until = Instant::now() + READ_FOR;
+        let mut found = DefinitionsFound::default();
+        let mut told: BTreeSet<RequestId> = BTreeSet::new();
+        let target = self.policy.default_target.clone();
+        let reading = Readings::default().of(&target);
+        while let Some(wanted) = self.to_read() {
+            if Instant::now() >= until {
+                found.late.extend(&wanted);
+                self.read(Round { requests: wanted, ..Round::default() });
+                continue;
+            }
+            let round = reading.of_waiting(self.mirror, tip, &self.queue.heads(&target), &wanted);
+            // Who was answered before was held against these.
+            let is_new = |met: &&DefinitionMeeting| !told.contains(&met.one) && !told.contains(&met.other);
+            found.meetings.extend(round.meetings.iter().filter(is_new).cloned());
+            found.unread.extend(round.unread.iter().cloned());
+            told.extend(&round.requests);
+            self.read(round);
+        }
+        found
+    }
+    fn to_read(&self) -> Option<Vec<RequestId>> {
+        self.queue.plan(&self.policy).orders.into_iter().find_map(|order| match order {
+            Order::ReadDefinitions { requests, .. } => Some(requests),
+            _ => None,
+        })
+    }
+
+    fn read(&mut self, round: Round) {
+        let Round { requests, meetings, unread: _ } = round;
+        let target = self.policy.default_target.clone();
+        self.step(Input::DefinitionsRead { target, requests, meetings });
     }
 
     /// Goes on until nothing is left to do.
