@@ -134,6 +134,31 @@ async fn where_it_is_enforced_the_later_one_waits_until_the_earlier_one_has_land
     house.check().await;
 }
 
+/// What is too large to be read holds nobody and is held by nobody, and whoever counts on that is told.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_not_read_waits_for_nobody_and_is_told() {
+    let (mut house, gate) = house().await;
+    house.branch("mia/large", &[("large.rs", &CALLS.repeat(30_000))]);
+    house.start_with(&["--slots", "3"], &[ENFORCE]).await;
+    house.announce("roy", "roy/rename").await;
+    let renames = gate.run_of("r1").await;
+    let large = json!({"why": "left_out", "files": 1, "paths": ["large.rs"],
+        "sentence": "not read: large.rs (too large, too many, no text, or not in time); under `enforce` it therefore waits for nobody because of definitions there"});
+    let told = checked(&house, "mia/large").await;
+    assert_eq!((&told["not_read"], &told["advice"]), (&large, &Value::Null));
+    house.announce("mia", "mia/large").await;
+    let calls = gate.run_of("r2").await;
+    assert_eq!(house.events.of_type("mia/large", "queued").await["not_read"], large);
+    assert_eq!(house.events.of_type("roy/rename", "queued").await["not_read"], Value::Null);
+    assert_eq!(explained(&house, "r2").await["not_read"], large);
+    assert_eq!(explained(&house, "r1").await["not_read"], Value::Null);
+    renames.green();
+    calls.green();
+    assert_eq!(house.events.end_of("mia/large").await["type"], "merge_complete");
+    assert_eq!(house.stop().await, Some(0));
+    house.check().await;
+}
+
 /// A parser that does not come back is killed. Its change is left out, and the next one is read by another process.
 #[tokio::test(flavor = "multi_thread")]
 async fn who_stops_the_reader_is_left_out_and_nobody_else() {

@@ -184,7 +184,12 @@ impl Life {
                     self.step(Input::RolledUp { target, base: rollup.base, top: rollup.top, commit });
                 }
                 Order::ReadDefinitions { target, requests, .. } => {
-                    self.step(Input::DefinitionsRead { target, requests, meetings: Vec::new() });
+                    self.step(Input::DefinitionsRead {
+                        target,
+                        requests,
+                        meetings: Vec::new(),
+                        unread: Vec::new(),
+                    });
                 }
                 Order::Test(job) => {
                     let (runner, started) = ("bench/1".to_owned(), Millis(self.now));

@@ -3,11 +3,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use yardmaster_git::{Cochange, GitError, Mirror, Verdict};
 use yardmaster_protocol::{
-    AgentName, BlockerKind, BranchName, CheckReply, CheckRequest, CheckVerdict, CommitId, DefinitionMeeting,
-    ErrorBody, Globs, Inspection, Met, ParallelReply, ParallelRequest, RequestId, ServiceErrorCode,
+    AgentName, BlockerKind, BranchName, CheckReply, CheckRequest, CheckVerdict, CommitId, ErrorBody, Globs,
+    Inspection, Met, ParallelReply, ParallelRequest, RequestId, ServiceErrorCode,
 };
 use yardmaster_queue::{Common, Definitions, Foreseen, Found, History, Policy, Queue, UNANNOUNCED};
 
+use crate::api::Round;
 use crate::clock;
 use crate::compare::{Matrices, consider};
 use crate::read_definitions::Readings;
@@ -74,8 +75,11 @@ impl Advisor {
         let pressure = queue.pressure(policy);
         let hold = queue.hold(&target, policy);
         let gate = queue.gate_steps(&target, policy).unwrap_or_default();
-        let meetings = self.definitions(queue, policy, &target, &at);
-        let definitions_unread = meetings.is_none() && policy.definitions != Definitions::Off;
+        let round = self.definitions(queue, policy, &target, &at);
+        let definitions_unread = round.is_none() && policy.definitions != Definitions::Off;
+        let unread = round.iter().flat_map(|round| &round.unread).next();
+        let not_read = unread.map(|unread| unread.what.clone().into());
+        let meetings = round.map(|round| round.meetings);
         let found = Found {
             inspection: at.inspection.clone(),
             conflicts: Vec::new(),
@@ -109,6 +113,7 @@ impl Advisor {
             not_compared: merges.not_compared,
             advice: foreseen.advice,
             definitions_unread,
+            not_read,
             files: files.into_iter().take(FILES_SHOWN).collect(),
             size,
             gate,
@@ -146,13 +151,7 @@ impl Advisor {
     }
 
     /// Where a branch meets what is pending at definitions; none when there was no time to read them all.
-    fn definitions(
-        &self,
-        queue: &Queue,
-        policy: &Policy,
-        target: &BranchName,
-        at: &Branch,
-    ) -> Option<Vec<DefinitionMeeting>> {
+    fn definitions(&self, queue: &Queue, policy: &Policy, target: &BranchName, at: &Branch) -> Option<Round> {
         if policy.definitions == Definitions::Off {
             return None;
         }
@@ -160,7 +159,7 @@ impl Advisor {
         let mut heads = queue.heads(target);
         heads.push((UNANNOUNCED, at.head));
         let round = reading.of_waiting(&self.mirror, at.tip, &heads, &[UNANNOUNCED]);
-        round.requests.contains(&UNANNOUNCED).then_some(round.meetings)
+        round.requests.contains(&UNANNOUNCED).then_some(round)
     }
 
     /// As the matrix knows it that is kept of what is pending.

@@ -223,11 +223,11 @@ impl Engine {
                 self.reports.push(ack);
                 inputs.push(Input::RunEnded(report));
             }
-            Happening::Pinned(target, found, Round { requests, meetings, unread: _ }) => {
+            Happening::Pinned(target, found, Round { requests, meetings, unread }) => {
                 self.hands.pinned(&target, found.as_ref().err());
                 // Before their heads are in custody, so that `queued` tells it.
                 if !requests.is_empty() {
-                    inputs.push(Input::DefinitionsRead { target, requests, meetings });
+                    inputs.push(Input::DefinitionsRead { target, requests, meetings, unread });
                 }
                 inputs.push(match found {
                     Ok(found) => Input::Inspected(found),
@@ -253,9 +253,9 @@ impl Engine {
                     inputs.push(Input::Compared { target, tip, requests, conflicts, with_tip });
                 }
             }
-            Happening::DefinitionsRead(target, Round { requests, meetings, unread: _ }) => {
+            Happening::DefinitionsRead(target, Round { requests, meetings, unread }) => {
                 self.hands.definitions_read(&target);
-                inputs.push(Input::DefinitionsRead { target, requests, meetings });
+                inputs.push(Input::DefinitionsRead { target, requests, meetings, unread });
             }
             Happening::JobsGone(gone) => self.hands.jobs_gone(gone),
             Happening::Asked(question) => questions.push(question),

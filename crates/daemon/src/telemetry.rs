@@ -95,9 +95,9 @@ pub(crate) fn tell(fact: &Fact) {
             let (new, pairs, hopeless) = (requests.len(), conflicts.len(), with_tip.len());
             tracing::debug!(%target, new, pairs, hopeless, "heads compared");
         }
-        Fact::DefinitionsRead { target, requests, meetings } => {
-            let (new, meetings) = (requests.len(), meetings.len());
-            tracing::debug!(%target, new, meetings, "definitions read");
+        Fact::DefinitionsRead { target, requests, meetings, unread } => {
+            let (new, meetings, left_out) = (requests.len(), meetings.len(), unread.len());
+            tracing::debug!(%target, new, meetings, left_out, "definitions read");
         }
         Fact::CandidatesLost { commits } => {
             tracing::warn!(commits = commits.len(), "candidates of another daemon are made again");

@@ -3,7 +3,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     Advice, AgentName, Blocker, BranchName, ChangeSize, CommitId, Failure, Pressure, Priority, Refusal,
-    RequestId, Requirement,
+    RequestId, Requirement, UnreadNotice,
 };
 
 /// Ask what would become of a branch if it were announced now.
@@ -60,6 +60,9 @@ pub struct CheckReply {
     /// Not all definitions were read in time: there may be more advice. Ask again.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub definitions_unread: bool,
+    /// What of its source code is not read at all: it meets nobody there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub not_read: Option<UnreadNotice>,
     /// Real paths, cut at 100.
     pub files: Vec<String>,
     /// Real size.

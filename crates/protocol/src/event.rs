@@ -3,7 +3,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::{
-    Advice, AgentName, BranchName, CommitId, GateId, Pressure, Refusal, RequestId, Requirement, RunId, TreeId,
+    Advice, AgentName, BranchName, CommitId, GateId, Pressure, Refusal, RequestId, Requirement, RunId,
+    TreeId, UnreadNotice,
 };
 
 /// What `work.releases.*` carries.
@@ -61,6 +62,9 @@ pub enum EventBody {
         /// Pending requests that it may break, or may be broken by, though all merge; at most 5.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         advice: Vec<Advice>,
+        /// What of its source code was not read: it meets nobody there.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        not_read: Option<UnreadNotice>,
     },
     /// It waits for something other than its turn. Never terminal.
     MergeBlocked {
@@ -72,6 +76,9 @@ pub enum EventBody {
         /// for these.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         advice: Vec<Advice>,
+        /// What of its source code was not read: it meets nobody there.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        not_read: Option<UnreadNotice>,
     },
     /// An operator moved it to the front.
     MergePromoted {

@@ -3,7 +3,9 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{BlockerKind, BranchName, CommitId, DefinitionMeeting, RequestId, RequestRow, RunId};
+use crate::{
+    BlockerKind, BranchName, CommitId, DefinitionMeeting, RequestId, RequestRow, RunId, UnreadNotice,
+};
 
 /// Ask why a request has not landed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -32,6 +34,9 @@ pub struct Explanation {
     /// Where it meets others at a definition, which may break though all merge cleanly. Advice, at most 5.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub definitions: Vec<DefinitionMeeting>,
+    /// What of its source code was not read: it meets nobody there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub not_read: Option<UnreadNotice>,
     /// When it is likely to be decided; none while something has to happen first of which nobody knows when, or
     /// while no run of the gate was seen.
     pub estimate: Option<Estimate>,

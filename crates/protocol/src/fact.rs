@@ -3,7 +3,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     AgentName, Announcement, Assembly, Blocker, BranchName, ChangeSize, CommitId, DefinitionMeeting, Event,
     Failure, Gate, GateEvidence, GatePassed, IntakeSeq, Intent, Millis, Movement, Pressure, Priority,
-    Project, Refusal, RequestId, Review, RunId, RunOutcome, RunnerOffer, StepResult, TreeId,
+    Project, Refusal, RequestId, Review, RunId, RunOutcome, RunnerOffer, StepResult, TreeId, Unread,
 };
 
 /// What one input meant: facts that happened at one moment.
@@ -105,6 +105,9 @@ pub enum Fact {
         /// Where pairs meet.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         meetings: Vec<DefinitionMeeting>,
+        /// What of them was not read.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        unread: Vec<Unread>,
     },
     /// Nobody gets a place on a target any more, but for who is urgent; what has one goes on.
     Paused {

@@ -255,8 +255,9 @@ impl Queue {
             return None;
         }
         let reason = blockers.iter().map(|b| b.reason.clone()).collect();
-        let advice = self.advice(id);
-        self.caused(id, at, EventBody::MergeBlocked { reason, blockers: blockers.to_vec(), advice })
+        let (advice, not_read) = (self.advice(id), self.not_read(id));
+        let blockers = blockers.to_vec();
+        self.caused(id, at, EventBody::MergeBlocked { reason, blockers, advice, not_read })
     }
 
     fn announced(&mut self, id: RequestId, at: Millis, fact: &Fact) {
@@ -303,8 +304,10 @@ impl Queue {
         self.index_live(id);
         let declared_mismatch = self.mismatch(id, files);
         let (position, pressure, pending) = (*position, self.pressure, self.pending_told());
-        let advice = self.advice(id);
-        self.caused(id, at, EventBody::MergeQueued { position, declared_mismatch, pressure, pending, advice })
+        let (advice, not_read) = (self.advice(id), self.not_read(id));
+        let queued =
+            EventBody::MergeQueued { position, declared_mismatch, pressure, pending, advice, not_read };
+        self.caused(id, at, queued)
     }
 
     fn mismatch(&self, id: RequestId, files: &[String]) -> Option<Mismatch> {

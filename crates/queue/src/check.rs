@@ -152,7 +152,7 @@ impl Queue {
             ..met.clone()
         };
         let meetings = found.meetings.as_ref()?.iter().map(own).collect();
-        Some(Input::DefinitionsRead { target, requests: vec![request], meetings })
+        Some(Input::DefinitionsRead { target, requests: vec![request], meetings, unread: Vec::new() })
     }
 
     fn needed(&self, request: RequestId) -> Vec<Needed> {

@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 use yardmaster_protocol::{
-    Advice, Blocker, BlockerKind, BranchName, CommitId, DefinitionMeeting, Fact, RequestId,
+    Advice, Blocker, BlockerKind, BranchName, CommitId, DefinitionMeeting, Fact, NotRead, RequestId, Unread,
+    UnreadNotice,
 };
 
 use crate::policy::{Definitions, Policy};
@@ -27,6 +28,9 @@ pub(crate) struct ReadDefinitions {
     requests: BTreeSet<RequestId>,
     /// Who meets whom, both ways.
     meetings: BTreeMap<RequestId, BTreeMap<RequestId, Vec<DefinitionMeeting>>>,
+    /// What was not read of whom.
+    #[serde(default)]
+    unread: BTreeMap<RequestId, NotRead>,
 }
 
 impl ReadDefinitions {
@@ -49,6 +53,7 @@ impl ReadDefinitions {
 
     pub(crate) fn forget(&mut self, request: RequestId) {
         self.requests.remove(&request);
+        self.unread.remove(&request);
         for other in self.meetings.remove(&request).into_iter().flatten().map(|(other, _)| other) {
             if let Some(others) = self.meetings.get_mut(&other) {
                 others.remove(&request);
@@ -93,7 +98,7 @@ impl Queue {
     }
 
     pub(crate) fn definitions_read(&mut self, fact: &Fact) {
-        let Fact::DefinitionsRead { target, requests, meetings } = fact else { return };
+        let Fact::DefinitionsRead { target, requests, meetings, unread } = fact else { return };
         let live = |id: &RequestId| self.live.contains_key(id);
         let requests: Vec<RequestId> = requests.iter().copied().filter(live).collect();
         let meetings: Vec<&DefinitionMeeting> =
@@ -101,6 +106,8 @@ impl Queue {
         let known = &mut self.target(target).read;
         meetings.into_iter().for_each(|met| known.note(met));
         known.requests.extend(&requests);
+        let unread = unread.iter().filter(|unread| requests.contains(&unread.request));
+        known.unread.extend(unread.map(|unread| (unread.request, unread.what.clone())));
         requests.iter().for_each(|id| self.index.not_unread(target, *id));
     }
 
@@ -140,6 +147,12 @@ impl Queue {
         self.definitions_met(id, TOLD).into_iter().filter_map(told).collect()
     }
 
+    /// What was not read of it, as an event tells it.
+    pub(crate) fn not_read(&self, id: RequestId) -> Option<UnreadNotice> {
+        let target = self.live.get(&id).and_then(|request| self.targets.get(&request.target))?;
+        target.read.unread.get(&id).cloned().map(UnreadNotice::from)
+    }
+
     pub(crate) fn meeting_at_definitions(&self, other: RequestId, met: &[DefinitionMeeting]) -> Blocker {
         let paths: BTreeSet<String> = met.iter().flat_map(paths).collect();
         let sentence = met.first().map(ToString::to_string).unwrap_or_default();
@@ -170,6 +183,7 @@ impl Act<'_> {
         target: BranchName,
         requests: Vec<RequestId>,
         meetings: Vec<DefinitionMeeting>,
+        unread: Vec<Unread>,
     ) {
         let unknown = |id: &RequestId| {
             let known = self.queue.targets.get(&target).is_some_and(|t| t.read.knows(*id));
@@ -177,7 +191,7 @@ impl Act<'_> {
         };
         let requests: Vec<RequestId> = requests.into_iter().filter(unknown).collect();
         if !requests.is_empty() || !meetings.is_empty() {
-            self.emit(Fact::DefinitionsRead { target, requests, meetings });
+            self.emit(Fact::DefinitionsRead { target, requests, meetings, unread });
         }
     }
 }

@@ -1,6 +1,6 @@
 use yardmaster_protocol::{
     Assembled, BranchName, CommitId, DefinitionMeeting, Inspection, IntakeSeq, LandOutcome, Millis,
-    PairConflict, Priority, Project, RequestId, RunReport, RunnerOffer, Sighting, TipConflict,
+    PairConflict, Priority, Project, RequestId, RunReport, RunnerOffer, Sighting, TipConflict, Unread,
 };
 
 /// Everything that can happen to the queue. Any of them may come late, twice or never.
@@ -123,6 +123,8 @@ pub enum Input {
         requests: Vec<RequestId>,
         /// Where pairs meet.
         meetings: Vec<DefinitionMeeting>,
+        /// What of theirs was not read.
+        unread: Vec<Unread>,
     },
     /// Merges were worked out.
     Assembled {

@@ -74,8 +74,8 @@ impl Queue {
             Input::Compared { target, tip, requests, conflicts, with_tip } => {
                 act.take_comparison(Fact::Compared { target, tip, requests, conflicts, with_tip });
             }
-            Input::DefinitionsRead { target, requests, meetings } => {
-                act.take_definitions(target, requests, meetings);
+            Input::DefinitionsRead { target, requests, meetings, unread } => {
+                act.take_definitions(target, requests, meetings, unread);
             }
             Input::RolledUp { target, base, top, commit } => act.rolled_up(&target, base, top, commit),
             Input::RunEnded(report) => act.run_ended(report),

@@ -143,8 +143,8 @@ impl World {
             return;
         }
         let heads = daemon.queue.heads(&target);
-        let meetings = self.git.meetings(&requests, &heads);
-        let read = Box::new(Input::DefinitionsRead { target: target.clone(), requests, meetings });
+        let (meetings, unread) = (self.git.meetings(&requests, &heads), self.git.unread(&requests, &heads));
+        let read = Box::new(Input::DefinitionsRead { target: target.clone(), requests, meetings, unread });
         let ms = self.rng.range(5, 2_000);
         self.own(ms, Own::DefinitionsRead { target, read });
     }

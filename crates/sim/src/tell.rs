@@ -417,9 +417,12 @@ impl Teller {
                     let (conflicts, with_tip) = self.git.compare(tip, &requests, &self.queue.heads(&target));
                     self.input(Input::Compared { target, tip, requests, conflicts, with_tip })
                 }
-                Order::ReadDefinitions { target, requests, .. } => {
-                    self.input(Input::DefinitionsRead { target, requests, meetings: Vec::new() })
-                }
+                Order::ReadDefinitions { target, requests, .. } => self.input(Input::DefinitionsRead {
+                    target,
+                    requests,
+                    meetings: Vec::new(),
+                    unread: Vec::new(),
+                }),
                 Order::Test(_) => false,
                 Order::Land { landing, .. } => self.land(&landing),
             };

@@ -109,6 +109,7 @@ pub(crate) fn event(n: u64) -> Event {
             pressure: Pressure::Steady,
             pending: 1,
             advice: Vec::new(),
+            not_read: None,
         },
     }
 }

@@ -77,6 +77,9 @@ pub(crate) fn told(reply: &CheckReply, width: usize) -> Vec<Line> {
         let text = format!("~ {} ({} by {})", advice.sentence, advice.branch, advice.agent);
         lines.extend(note(style::YELLOW, &text, width));
     }
+    if let Some(unread) = &reply.not_read {
+        lines.extend(note(style::DIM, &format!("~ {}", unread.sentence), width));
+    }
     if reply.definitions_unread {
         let text = "not all definitions were read in time: there may be more of it; ask again";
         lines.extend(note(style::DIM, text, width));

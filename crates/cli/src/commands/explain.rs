@@ -41,6 +41,10 @@ pub(crate) fn told(explanation: &Explanation, width: usize) -> Vec<Line> {
         let met = |m: &DefinitionMeeting| led(&m.to_string(), style::PLAIN, "· ", "  ", 4, room);
         lines.extend(explanation.definitions.iter().flat_map(met));
     }
+    if let Some(unread) = &explanation.not_read {
+        lines.extend([Line::new(), Line::styled(style::BOLD, "  Definitions that are not known")]);
+        lines.extend(led(&unread.sentence, style::PLAIN, "· ", "  ", 4, width.saturating_sub(6)));
+    }
     if !explanation.counterfactuals.is_empty() {
         lines.extend([Line::new(), Line::styled(style::BOLD, "  Sooner")]);
         lines.extend(explanation.counterfactuals.iter().flat_map(|c| sooner(c, width)));

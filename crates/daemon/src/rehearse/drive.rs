@@ -176,9 +176,9 @@ impl<'a> Drive<'a> {
     }
 
     fn read(&mut self, round: Round) {
-        let Round { requests, meetings, unread: _ } = round;
+        let Round { requests, meetings, unread } = round;
         let target = self.policy.default_target.clone();
-        self.step(Input::DefinitionsRead { target, requests, meetings });
+        self.step(Input::DefinitionsRead { target, requests, meetings, unread });
     }
 
     /// Goes on until nothing is left to do.
@@ -245,7 +245,7 @@ impl<'a> Drive<'a> {
                 Input::Compared { target, tip, requests, conflicts, with_tip }
             }
             Order::ReadDefinitions { target, requests, .. } => {
-                Input::DefinitionsRead { target, requests, meetings: Vec::new() }
+                Input::DefinitionsRead { target, requests, meetings: Vec::new(), unread: Vec::new() }
             }
             Order::RollUp { target, rollup } => {
                 let commit = self.mirror.roll_up(&rollup)?;

@@ -7,7 +7,7 @@ mod what_if;
 
 use yardmaster_protocol::{Explanation, Link, LinkKind, Millis, RequestId};
 
-use crate::policy::Policy;
+use crate::policy::{Definitions, Policy};
 use crate::state::{Ended, Queue};
 use crate::view::{ended_row, position};
 use chain::Reading;
@@ -37,6 +37,7 @@ impl Queue {
                     actions: self.actions(id, &chain),
                     estimate: reading.estimate(id, live, &chain),
                     definitions: self.definitions_met(id, MAX_DEFINITIONS),
+                    not_read: self.not_read(id).filter(|_| policy.definitions != Definitions::Off),
                     target: live.target.clone(),
                     row,
                     chain,
@@ -60,6 +61,7 @@ impl Queue {
             chain,
             counterfactuals: Vec::new(),
             definitions: Vec::new(),
+            not_read: None,
             estimate: None,
         }
     }

@@ -2,7 +2,8 @@
 
 use serde_json::json;
 use yardmaster_protocol::{
-    Advice, Blocker, BlockerKind, DefinitionMeeting, EventBody, Fact, MeetingKind, Millis, RequestId,
+    Advice, Blocker, BlockerKind, DefinitionMeeting, EventBody, Fact, MeetingKind, Millis, NotRead,
+    RequestId, Unread, UnreadWhy,
 };
 use yardmaster_queue::{Definitions, Input, Order, Policy, Queue, Step};
 
@@ -33,7 +34,27 @@ fn arriving(policy: &Policy, n: u64) -> Queue {
 
 fn read(queue: &mut Queue, policy: &Policy, requests: &[u64], meetings: Vec<DefinitionMeeting>) -> Step {
     let requests = requests.iter().copied().map(RequestId).collect();
-    queue.step(Millis(9), policy, Input::DefinitionsRead { target: main_branch(), requests, meetings })
+    let unread = Vec::new();
+    queue.step(
+        Millis(9),
+        policy,
+        Input::DefinitionsRead { target: main_branch(), requests, meetings, unread },
+    )
+}
+
+fn unread(request: u64) -> Unread {
+    let what = NotRead { why: UnreadWhy::LeftOut, files: 1, paths: vec!["large.rs".to_owned()] };
+    Unread { request: RequestId(request), what }
+}
+
+/// What the events of a step tell of `id` as not read, in order.
+fn not_read(step: &Step, id: u64) -> Vec<Option<String>> {
+    let of = step.events.iter().filter(|e| e.event.about.as_ref().is_some_and(|a| a.request.0 == id));
+    let told = of.filter_map(|e| match &e.event.body {
+        EventBody::MergeQueued { not_read, .. } | EventBody::MergeBlocked { not_read, .. } => Some(not_read),
+        _ => None,
+    });
+    told.map(|told| told.as_ref().map(|told| told.sentence.clone())).collect()
 }
 
 fn told(queue: &Queue, policy: &Policy, id: u64) -> Vec<DefinitionMeeting> {
@@ -156,6 +177,47 @@ fn where_it_is_enforced_the_later_one_waits_until_the_earlier_one_is_decided() {
     let step =
         queue.step(Millis(10), &policy, Input::Withdraw { request: RequestId(1), by: "me".to_owned() });
     assert_eq!(stacked(&step), [2]);
+}
+
+#[test]
+fn what_was_not_read_waits_for_nobody_and_is_told() {
+    let policy = with(Definitions::Enforce);
+    let mut queue = arriving(&policy, 3);
+    for n in 1..=2 {
+        assert_eq!(not_read(&pin(&mut queue, &policy, n, &["a"]), n.into()), [None]);
+    }
+    let said = "not read: large.rs (too large, too many, no text, or not in time); under `enforce` it therefore waits for nobody because of definitions there";
+    let input = Input::DefinitionsRead {
+        target: main_branch(),
+        requests: [1, 2, 3].map(RequestId).into(),
+        meetings: vec![meeting(2, 1)],
+        unread: vec![unread(2), unread(3), unread(7)],
+    };
+    let step = queue.step(Millis(9), &policy, input);
+    assert_eq!(not_read(&step, 2), [Some(said.to_owned())], "also who meets somebody in what was read");
+    let step = pin(&mut queue, &policy, 3, &["a"]);
+    assert_eq!(not_read(&step, 3), [Some(said.to_owned())]);
+    assert_eq!(stacked(&step), [3], "it waits for nobody");
+
+    let explained = |queue: &Queue, policy: &Policy, id| {
+        queue.explain(RequestId(id), Millis(20), policy).unwrap().not_read.map(|told| told.what)
+    };
+    let again = Queue::from_snapshot(&queue.to_snapshot().unwrap()).unwrap();
+    for queue in [&queue, &again] {
+        assert_eq!(explained(queue, &policy, 1), None);
+        assert_eq!(explained(queue, &policy, 3), Some(unread(3).what));
+        assert_eq!(explained(queue, &with(Definitions::Off), 3), None, "nobody reads any more");
+    }
+    queue.step(Millis(10), &policy, Input::Withdraw { request: RequestId(3), by: "me".to_owned() });
+    assert_eq!(explained(&queue, &policy, 3), None);
+}
+
+/// As a journal has it that is older than what is told of what was not read.
+#[test]
+fn a_fact_without_what_was_not_read_is_still_one() {
+    let old = json!({"fact": "definitions_read", "target": "main", "requests": ["r1"]});
+    let fact: Fact = serde_json::from_value(old.clone()).unwrap_or_else(|e| panic!("{e}: {old}"));
+    assert!(matches!(&fact, Fact::DefinitionsRead { unread, .. } if unread.is_empty()));
 }
 
 #[test]

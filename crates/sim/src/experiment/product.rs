@@ -197,7 +197,12 @@ impl Life<'_> {
             }
             // Nothing here is source code: nobody meets anybody.
             Order::ReadDefinitions { target, requests, .. } => {
-                self.input(Input::DefinitionsRead { target, requests, meetings: Vec::new() });
+                self.input(Input::DefinitionsRead {
+                    target,
+                    requests,
+                    meetings: Vec::new(),
+                    unread: Vec::new(),
+                });
             }
             Order::RollUp { target, rollup } => {
                 let (base, top) = (rollup.base, rollup.top);
