@@ -51,7 +51,7 @@ pub(super) fn lived(facts: usize, tip: &str) -> Result<Life, Trouble> {
         }
         while life.work()? {}
     }
-    life.look(tip.parse()?, Movement::Diverged);
+    life.look(tip.parse()?, Movement::Forward);
     Ok(life)
 }
 
@@ -64,16 +64,16 @@ pub(super) fn pending(count: usize, facts: usize, needing: usize) -> Result<Life
     for _ in 0..count {
         life.announce();
     }
-    while life.work_but(&|order| matches!(order, Order::Test(_)))? {}
+    life.all_but_tests()?;
     life.steps = Vec::new();
     Ok(life)
 }
 
 impl Life {
-    /// One more is announced and taken into custody.
+    /// One more is announced, taken into custody and compared with all others.
     pub(super) fn one_more(&mut self) -> Result<(), Trouble> {
         self.announce();
-        self.work_but(&|order| !matches!(order, Order::Pin { .. })).map(drop)
+        self.all_but_tests()
     }
 
     /// The run in front ends green, and everything that follows from it is done but further runs.
@@ -82,8 +82,14 @@ impl Life {
             Order::Test(job) => Some(job.run),
             _ => None,
         });
-        let is_other = |order: &Order| matches!(order, Order::Test(job) if Some(&job.run) != first.as_ref());
-        self.work_but(&is_other).map(drop)
+        let first = first.ok_or("nothing is tested")?;
+        self.work_but(&|order| !matches!(order, Order::Test(job) if job.run == first))?;
+        self.all_but_tests()
+    }
+
+    fn all_but_tests(&mut self) -> Result<(), Trouble> {
+        while self.work_but(&|order| matches!(order, Order::Test(_)))? {}
+        Ok(())
     }
 
     fn step(&mut self, input: Input) {

@@ -17,7 +17,7 @@ const ASKED: usize = 5;
 /// What is measured, in milliseconds a piece.
 const ROWS: [&str; 7] = [
     "`plan`",
-    "one more announced and in custody",
+    "one more announced, in custody and compared",
     "one verdict, landed, the next one stacked and merged",
     "`queue`",
     "`explain` of the last one",

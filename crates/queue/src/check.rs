@@ -160,7 +160,7 @@ impl Queue {
         let needed = |name: &String| {
             let (state, requests) = match self.need(request, name) {
                 Need::Landed => (NeededState::Landed, Vec::new()),
-                Need::Pending(others) => (NeededState::Pending, others.into_iter().collect()),
+                Need::Pending(others) => (NeededState::Pending, others.to_vec()),
                 Need::Unknown => (NeededState::Unknown, Vec::new()),
             };
             Needed { name: name.clone(), state, requests }

@@ -3,6 +3,7 @@ use std::fmt;
 
 use yardmaster_protocol::RequestId;
 
+use crate::few::Few;
 use crate::state::{Ending, Queue};
 
 /// What a dependency's name stands for now.
@@ -11,7 +12,7 @@ pub(crate) enum Need {
     /// It has landed.
     Landed,
     /// These must land first.
-    Pending(BTreeSet<RequestId>),
+    Pending(Few),
     /// Nobody has announced it, or it ended without landing.
     Unknown,
 }
@@ -53,7 +54,7 @@ impl Queue {
             return Need::Landed;
         }
         match self.index.by_name.get(name) {
-            Some(pending) => Need::Pending(pending.iter().copied().collect()),
+            Some(pending) => Need::Pending(pending.clone()),
             None if self.index.landed_names.contains_key(name) => Need::Landed,
             None => Need::Unknown,
         }
@@ -64,7 +65,7 @@ impl Queue {
             return Need::Landed;
         }
         if self.live.contains_key(&id) {
-            return Need::Pending(BTreeSet::from([id]));
+            return Need::Pending(Few::One(id));
         }
         match self.ended.get(&id).map(|e| &e.ending) {
             Some(Ending::Landed { .. }) if self.ended.get(&id).is_some_and(|e| e.fell_off) => Need::Unknown,
@@ -97,7 +98,7 @@ impl Queue {
         let live = self.live.get(&request)?;
         live.announcement.depends_on.iter().find_map(|name| match self.need(request, name) {
             Need::Landed => None,
-            Need::Pending(others) => others.into_iter().find(|r| !placed.contains(r)).map(Lack::Of),
+            Need::Pending(others) => others.iter().find(|r| !placed.contains(r)).copied().map(Lack::Of),
             Need::Unknown => Some(Lack::Unknown),
         })
     }
@@ -115,7 +116,7 @@ impl Queue {
             let pending = match self.need(request, name) {
                 Need::Landed => return None,
                 Need::Pending(others) => others,
-                Need::Unknown => BTreeSet::new(),
+                Need::Unknown => Few::default(),
             };
             if let Some(lost) = pending.iter().find(|r| below.contains(r) && !behind.contains(r)) {
                 return Some(Missing::Request(*lost));
@@ -135,7 +136,7 @@ impl Queue {
         let mut found = BTreeSet::new();
         for name in &live.announcement.depends_on {
             if let Need::Pending(others) = self.need(request, name) {
-                found.extend(others);
+                found.extend(&others);
             }
         }
         found
@@ -144,14 +145,19 @@ impl Queue {
     /// Live requests that need themselves, or something that does: all others need no search.
     pub(crate) fn tangled(&self) -> BTreeSet<RequestId> {
         let mut open: BTreeMap<RequestId, usize> = BTreeMap::new();
-        let mut needed_by: BTreeMap<RequestId, Vec<RequestId>> = BTreeMap::new();
+        let mut needed_by: BTreeMap<RequestId, BTreeSet<RequestId>> = BTreeMap::new();
         for request in &self.index.dependents {
-            let needs = self.pending_needs(*request);
-            let among = needs.into_iter().filter(|n| self.index.dependents.contains(n));
-            let count = among.map(|need| needed_by.entry(need).or_default().push(*request)).count();
-            open.insert(*request, count);
+            let names = self.live.get(request).map(|r| &r.announcement.depends_on);
+            for name in names.into_iter().flatten() {
+                let Need::Pending(others) = self.need(*request, name) else { continue };
+                for need in others.iter().filter(|n| self.index.dependents.contains(n)) {
+                    if needed_by.entry(*need).or_default().insert(*request) {
+                        *open.entry(*request).or_default() += 1;
+                    }
+                }
+            }
         }
-        let mut free: Vec<RequestId> = open.iter().filter(|(_, n)| **n == 0).map(|(r, _)| *r).collect();
+        let mut free: Vec<RequestId> = needed_by.keys().filter(|r| !open.contains_key(r)).copied().collect();
         while let Some(request) = free.pop() {
             open.remove(&request);
             for other in needed_by.remove(&request).into_iter().flatten() {

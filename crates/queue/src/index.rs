@@ -5,6 +5,7 @@ use yardmaster_protocol::{AgentName, BranchName, Globs, IntakeSeq, RequestId};
 
 use crate::few::Few;
 use crate::intent::Place;
+use crate::order::Lead;
 use crate::rules::{Mark, Rules};
 use crate::state::{Ended, Phase, Queue, Request};
 
@@ -28,7 +29,7 @@ pub(crate) struct Index {
     /// The latest landed request by requirement and by branch.
     pub(crate) landed_names: Arc<BTreeMap<Arc<str>, RequestId>>,
     /// Live requests in custody that have no place in the stack, by target.
-    pub(crate) waiting: BTreeMap<BranchName, BTreeSet<RequestId>>,
+    pub(crate) waiting: BTreeMap<BranchName, BTreeMap<RequestId, Lead>>,
     /// Live requests in custody that were not held against each other yet, by target.
     pub(crate) uncompared: BTreeMap<BranchName, BTreeSet<RequestId>>,
     /// Live requests in custody whose definitions were not read yet, by target.
@@ -87,7 +88,7 @@ impl Queue {
     /// Live requests in custody that have no place in the stack.
     pub(crate) fn waiting(&self, name: &BranchName) -> impl Iterator<Item = (RequestId, &Request)> {
         let waiting = self.index.waiting.get(name).into_iter().flatten();
-        waiting.filter_map(|id| Some((*id, self.live.get(id)?)))
+        waiting.filter_map(|(id, _)| Some((*id, self.live.get(id)?)))
     }
 
     pub(crate) fn build_index(&mut self) {
@@ -132,11 +133,8 @@ impl Queue {
                 if setbacks > 0 {
                     self.index.setbacks.insert(id, setbacks);
                 }
-                if request.is_waiting() {
-                    self.index.waiting.entry(request.target.clone()).or_default().insert(id);
-                    if !request.blockers.is_empty() {
-                        self.index.told.insert(id);
-                    }
+                if request.is_waiting() && !request.blockers.is_empty() {
+                    self.index.told.insert(id);
                 }
                 if !a.depends_on.is_empty() {
                     self.index.dependents.insert(id);

@@ -18,7 +18,7 @@ const MOST: usize = 100;
 /// Smaller comes first: who was moved later, and then in the order that was asked for.
 pub(crate) type Turn = (u64, u32);
 
-const NO_TURN: Turn = (u64::MAX, 0);
+pub(crate) const NO_TURN: Turn = (u64::MAX, 0);
 
 /// A request that was moved, and for the sake of whom, if it was not meant itself.
 type Moved = (RequestId, Option<RequestId>);

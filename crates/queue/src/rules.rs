@@ -148,6 +148,7 @@ impl Queue {
         } else {
             self.index.marks.insert(id, mark);
         }
+        self.index_lead(id);
     }
 
     /// The class of a request in custody: its claim, else what its real systems stand for, else its claimed

@@ -550,8 +550,8 @@ impl Queue {
                         let stack = self.targets.get(&live.target).map(|t| &t.stack);
                         live.is_waiting() && stack.is_some_and(|s| s.contains(r))
                     };
-                    let waiting = others.into_iter().filter(|r| !stacked(r));
-                    blockers.extend(waiting.map(|r| self.dependency_blocker(r)));
+                    let waiting = others.iter().filter(|r| !stacked(r));
+                    blockers.extend(waiting.map(|r| self.dependency_blocker(*r)));
                 }
                 Need::Unknown => blockers.push(self.unknown_dependency(name)),
             }

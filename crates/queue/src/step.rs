@@ -395,11 +395,8 @@ impl<'a> Act<'a> {
 
     fn pin(&mut self, request: RequestId, custody: Custody, contained: bool) {
         let Some(live) = self.queue.live.get(&request) else { return };
-        let (class, target) = (self.queue.class_of_new(live, &custody), live.target.clone());
-        let setbacks = self.queue.setbacks(live);
-        let clashes = self.queue.clashes(request, &target, self.policy);
-        let turn = live.turn();
-        let rank = (turn, class, setbacks, clashes, custody.size, live.published, request);
+        let target = live.target.clone();
+        let rank = self.queue.rank_of_new(request, live, &custody, self.policy);
         let position = self.take_position(rank, &target);
         let Custody { head, merge_base, size, files } = custody;
         let files = Arc::unwrap_or_clone(files);
