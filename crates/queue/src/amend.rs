@@ -36,6 +36,7 @@ impl Queue {
         let Fact::Amended { request, published, depends_on, priority, .. } = fact else { return };
         let Some(live) = self.live.get_mut(request) else { return };
         live.amended = *published;
+        self.index.quiet.unwatch(*request, &live.announcement.depends_on);
         let announcement = Arc::make_mut(&mut live.announcement);
         announcement.depends_on.clone_from(depends_on);
         announcement.priority = *priority;
@@ -43,6 +44,7 @@ impl Queue {
             self.index.dependents.remove(request);
         } else if live.custody().is_some() {
             self.index.dependents.insert(*request);
+            self.index.quiet.watch(*request, depends_on);
         }
         if live.is_waiting() && !live.blockers.is_empty() {
             self.index.told.insert(*request);

@@ -242,6 +242,7 @@ impl Queue {
         }
         let request = self.live.get_mut(&id)?;
         request.blockers = blockers.to_vec();
+        self.index.quiet.stir_one(id);
         if request.is_told_held() {
             self.index.attended.insert(id);
         }
@@ -366,6 +367,8 @@ impl Queue {
             request.phase = Phase::Stacked(custody.clone());
             let target = request.target.clone();
             self.index.not_waiting(&target, id);
+            self.index.quiet.stir_one(id);
+            self.index.quiet.stir(&request.announcement);
             let is_moved = request.promoted.is_some();
             self.target(&target).stack.push(id);
             if is_moved {

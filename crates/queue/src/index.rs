@@ -6,6 +6,7 @@ use yardmaster_protocol::{AgentName, BranchName, Globs, IntakeSeq, RequestId};
 use crate::few::Few;
 use crate::intent::Place;
 use crate::order::Lead;
+use crate::quiet::Quiet;
 use crate::rules::{Mark, Rules};
 use crate::state::{Ended, Phase, Queue, Request};
 
@@ -50,6 +51,8 @@ pub(crate) struct Index {
     pub(crate) neighbours: BTreeMap<RequestId, BTreeSet<RequestId>>,
     /// Live requests that may be held, or were: whoever is not among them is not.
     pub(crate) attended: BTreeSet<RequestId>,
+    /// Whose dependencies are told as they are.
+    pub(crate) quiet: Quiet,
     /// Live requests that an operator moved to the front.
     pub(crate) promoted: BTreeSet<RequestId>,
 }
@@ -117,6 +120,7 @@ impl Queue {
         }
         self.index.by_branch.entry(key.clone()).or_default().insert(id);
         self.index.by_agent.entry(a.agent.clone()).or_default().insert(id);
+        self.index.quiet.stir(a);
         match request.phase {
             Phase::Arriving => {
                 self.index.arriving.insert(request.intake, id);
@@ -138,6 +142,7 @@ impl Queue {
                 }
                 if !a.depends_on.is_empty() {
                     self.index.dependents.insert(id);
+                    self.index.quiet.watch(id, &a.depends_on);
                 }
                 let on_branch = self.index.by_branch.get(&key).into_iter().flatten();
                 let in_custody =
@@ -159,6 +164,8 @@ impl Queue {
     pub(crate) fn unindex_live(&mut self, id: RequestId, request: &Request) {
         self.unindex_neighbours(id);
         let a = &request.announcement;
+        self.index.quiet.stir(a);
+        self.index.quiet.unwatch(id, &a.depends_on);
         for name in [a.requirement.as_str(), a.branch.as_str()] {
             if let Some(set) = self.index.by_name.get_mut(name) {
                 set.remove(id);
@@ -197,6 +204,7 @@ impl Queue {
     pub(crate) fn index_ended(&mut self, id: RequestId) {
         let Some(ended) = self.ended.get(&id) else { return };
         let a = &ended.announcement;
+        self.index.quiet.stir(a);
         let key = (ended.target.clone(), a.branch.clone());
         Arc::make_mut(&mut self.index.ended_by_branch).entry(key).or_default().insert(id);
         for name in [a.requirement.as_str(), a.branch.as_str()] {
@@ -213,6 +221,7 @@ impl Queue {
 
     /// As if nothing had ended.
     pub(crate) fn forget_index_of_ended(&mut self) {
+        self.index.quiet.stir_all();
         self.index.ended_by_branch = Arc::default();
         self.index.landed_names = Arc::default();
         self.index.ended_names = Arc::default();
@@ -223,6 +232,7 @@ impl Queue {
         let named =
             |e: &Ended| e.announcement.requirement.as_str() == name || e.announcement.branch.as_str() == name;
         let latest = self.ended.iter().rev().find(|(_, e)| e.is_on_target() && named(e)).map(|(id, _)| *id);
+        self.index.quiet.stir_name(&name);
         if let Some(id) = latest {
             Arc::make_mut(&mut self.index.landed_names).insert(name.into(), id);
         }
@@ -230,6 +240,7 @@ impl Queue {
 
     pub(crate) fn unindex_ended(&mut self, id: RequestId, ended: &Ended) {
         let a = &ended.announcement;
+        self.index.quiet.stir(a);
         let key = (ended.target.clone(), a.branch.clone());
         let by_branch = Arc::make_mut(&mut self.index.ended_by_branch);
         if let Some(few) = by_branch.get_mut(&key) {

@@ -32,6 +32,7 @@ mod plan;
 mod policy;
 mod pressure;
 mod promote;
+mod quiet;
 mod review;
 mod rules;
 mod runners;

@@ -18,7 +18,7 @@ use crate::walk::{Place, Standing, Walk};
 /// suspicion) take none of the window.
 const PLACES_PER_WINDOW: usize = 8;
 /// Reasons to wait that are told of one request: a fact has to fit into a record.
-const MAX_BLOCKERS: usize = 20;
+pub(crate) const MAX_BLOCKERS: usize = 20;
 
 impl Act<'_> {
     /// Draws every conclusion that the state allows, until there is none left.
@@ -337,7 +337,7 @@ impl Act<'_> {
         let mut changed: Vec<(RequestId, Vec<Blocker>)> = Vec::new();
         let mut kept_apart = Vec::new();
         let told = self.policy.cycles == Cycles::Refuse;
-        let tangled = if told { self.queue.tangled() } else { BTreeSet::new() };
+        let tangled = self.queue.tangled_now(told);
         let names: Vec<BranchName> = self.queue.targets.keys().cloned().collect();
         for name in names {
             let walk = self.walk(&name);
@@ -355,11 +355,20 @@ impl Act<'_> {
             kept_apart.extend(self.queue.paused_blockers(&name));
             kept_apart.extend(self.queue.kept_apart(&name, walk.as_deref(), self.policy));
         }
+        let inside = changed.len();
+        let apart: BTreeSet<RequestId> = kept_apart.iter().map(|(id, _)| *id).collect();
         changed.extend(self.waits_outside(&changed, &tangled, kept_apart));
-        for (request, mut blockers) in changed {
+        for (at, (request, mut blockers)) in changed.into_iter().enumerate() {
             blockers.truncate(MAX_BLOCKERS);
             if self.queue.live.get(&request).is_some_and(|r| r.blockers != blockers) {
                 self.emit(Fact::Blocked { request, blockers });
+            }
+            let index = &mut self.queue.index;
+            let for_others = at < inside || apart.contains(&request) || index.attended.contains(&request);
+            if for_others {
+                index.quiet.stir_one(request);
+            } else if index.dependents.contains(&request) {
+                index.quiet.settle(request);
             }
         }
     }
@@ -376,14 +385,17 @@ impl Act<'_> {
     ) -> BTreeMap<RequestId, Vec<Blocker>> {
         let told: BTreeSet<RequestId> = told.iter().map(|(r, _)| *r).collect();
         let index = &self.queue.index;
+        let stirred = |id: &&RequestId| !index.quiet.contains(**id);
         let mut waits: BTreeMap<RequestId, Vec<Blocker>> =
-            index.told.iter().map(|id| (*id, Vec::new())).collect();
+            index.told.iter().filter(stirred).map(|id| (*id, Vec::new())).collect();
         let waiting = |r: &&RequestId| self.queue.live.get(r).is_some_and(|r| r.is_waiting());
-        for id in index.dependents.union(&index.attended).filter(waiting) {
+        let dependents = index.dependents.iter().filter(stirred);
+        for id in dependents.chain(&index.attended).filter(waiting) {
             waits.insert(*id, self.blockers_of_waiting(*id, tangled));
         }
         for (id, blockers) in kept_apart {
-            waits.entry(id).or_default().extend(blockers);
+            let besides = || self.blockers_of_waiting(id, tangled);
+            waits.entry(id).or_insert_with(besides).extend(blockers);
         }
         waits.retain(|id, _| !told.contains(id));
         waits
@@ -528,7 +540,7 @@ impl Queue {
     }
 
     /// What a request with dependencies waits for, besides its turn.
-    fn blockers_of_dependent(&self, request: RequestId, tangled: &BTreeSet<RequestId>) -> Vec<Blocker> {
+    pub(crate) fn blockers_of_dependent(&self, request: RequestId, tangled: &BTreeSet<RequestId>) -> Vec<Blocker> {
         if let Some(cycle) = tangled.contains(&request).then(|| self.cycle_of(request)).flatten() {
             let mut names: Vec<String> = cycle.iter().map(ToString::to_string).collect();
             names.push(request.to_string());

@@ -75,7 +75,8 @@ impl World {
         let Some(daemon) = self.daemons.get_mut(&self.acting) else { return Ok(()) };
         let policy = Rc::clone(&daemon.policy);
         let step = daemon.queue.step(now, &policy, input);
-        daemon.queue.check().map_err(|why| Violation::new("the state's own rules", why))?;
+        let rules = daemon.queue.check().and_then(|()| daemon.queue.check_quiet());
+        rules.map_err(|why| Violation::new("the state's own rules", why))?;
         daemon.batch.push(Decided { step, adds, policy, told });
         let waits = daemon.waits;
         self.steps += 1;
