@@ -1,9 +1,8 @@
-use std::time::Instant;
-
 use yardmaster_protocol::{Millis, RequestId};
 
 use super::facts::{Life, pending};
 use crate::Trouble;
+use crate::cost::{self, Cost};
 use crate::stats::{median, shown, spread};
 
 const PENDING: [usize; 3] = [100, 1_000, 10_000];
@@ -14,7 +13,7 @@ const NEEDING: usize = 10;
 /// Questions in one round.
 const ASKED: usize = 5;
 
-/// What is measured, in milliseconds a piece.
+/// What is measured, in milliseconds of processor time a piece.
 const ROWS: [&str; 7] = [
     "`plan`",
     "one more announced, in custody and compared",
@@ -38,7 +37,7 @@ pub(super) fn table(rounds: usize) -> Result<String, Trouble> {
         *took = rows.to_vec();
     }
     let mut text = String::from(
-        "\n### Planner\n\n| ms | 100 pending | 1,000 | 10,000 | grows by (n log n: 15.0) | grows by (n log n: 13.3) |\n\
+        "\n### Planner\n\n| ms of processor time | 100 pending | 1,000 | 10,000 | grows by (n log n: 15.0) | grows by (n log n: 13.3) |\n\
          | --- | ---: | ---: | ---: | ---: | ---: |\n",
     );
     for (i, name) in ROWS.into_iter().enumerate() {
@@ -64,28 +63,22 @@ fn measured(life: &mut Life) -> Result<[f64; ROWS.len()], Trouble> {
     let front = order.first().copied().ok_or("nothing is pending")?;
     let last = life.queue.in_custody().last().ok_or("nothing is pending")?;
     let explained = |id| ms(ASKED, || drop(life.queue.explain(id, now, &life.policy)));
-    let (plan, queue) = (
-        ms(ASKED * 4, || drop(life.queue.plan(&life.policy))),
-        ms(ASKED, || drop(life.queue.overview(now, &life.policy))),
-    );
-    let (of_last, of_front) = (explained(last), explained(front));
-    let copy = ms(ASKED, || drop(life.queue.clone()));
-    let started = Instant::now();
-    life.one_more()?;
-    let more = since(started);
-    let started = Instant::now();
-    life.one_verdict()?;
-    let verdict = since(started);
-    Ok([plan, more, verdict, queue, of_last, of_front, copy])
+    let plan = ms(ASKED * 4, || drop(life.queue.plan(&life.policy)))?;
+    let queue = ms(ASKED, || drop(life.queue.overview(now, &life.policy)))?;
+    let (of_last, of_front) = (explained(last)?, explained(front)?);
+    let copy = ms(ASKED, || drop(life.queue.clone()))?;
+    let (_, more) = cost::cost(|| (0..ASKED).try_for_each(|_| life.one_more()))?;
+    let (_, verdict) = cost::cost(|| (0..ASKED).try_for_each(|_| life.one_verdict()))?;
+    let each = |cost: Cost| cost.cpu.as_secs_f64() * 1_000.0 / ASKED as f64;
+    Ok([plan, each(more), each(verdict), queue, of_last, of_front, copy])
 }
 
-/// Milliseconds of one of several in a row.
-fn ms(times: usize, what: impl Fn()) -> f64 {
-    let started = Instant::now();
-    (0..times).for_each(|_| what());
-    since(started) / times.max(1) as f64
-}
-
-fn since(started: Instant) -> f64 {
-    started.elapsed().as_secs_f64() * 1_000.0
+/// Milliseconds of processor time of one of several in a row.
+fn ms(times: usize, what: impl Fn()) -> Result<f64, Trouble> {
+    let work = || -> Result<(), Trouble> {
+        (0..times).for_each(|_| what());
+        Ok(())
+    };
+    let (_, cost) = cost::cost(work)?;
+    Ok(cost.cpu.as_secs_f64() * 1_000.0 / times.max(1) as f64)
 }

@@ -17,19 +17,25 @@ impl Queue {
         let mut requests = Vec::new();
         for name in self.targets.keys() {
             let walk = self.walk(name, policy);
-            for (i, id) in self.landing_order(name, policy).into_iter().enumerate() {
-                requests.extend(self.row(id, Some(position(i)), walk.as_ref(), now));
-            }
-            let arriving = self.live.iter().filter(|(_, r)| r.phase == Phase::Arriving && r.target == *name);
-            requests.extend(arriving.filter_map(|(id, _)| self.row(*id, None, None, now)));
-            requests.truncate(ROWS);
+            let order = self.landing_order(name, policy).into_iter().enumerate();
+            let rows = order.filter_map(|(i, id)| self.row(id, Some(position(i)), walk.as_ref(), now));
+            requests.extend(rows.take(ROWS.saturating_sub(requests.len())));
+            let arriving = self.index.arriving.values().filter_map(|id| Some((*id, self.live.get(id)?)));
+            let arriving = arriving.filter(|(_, r)| r.target == *name);
+            let rows = arriving.filter_map(|(id, _)| self.row(id, None, None, now));
+            requests.extend(rows.take(ROWS.saturating_sub(requests.len())));
         }
         let mut ended: Vec<(&RequestId, &Ended)> = self.ended.iter().collect();
-        ended.sort_by_key(|(id, e)| std::cmp::Reverse((e.at, **id)));
+        let newest = |(id, e): &(&RequestId, &Ended)| std::cmp::Reverse((e.at, **id));
+        if ended.len() > ENDED_ROWS {
+            ended.select_nth_unstable_by_key(ENDED_ROWS, newest);
+            ended.truncate(ENDED_ROWS);
+        }
+        ended.sort_by_key(newest);
         QueueReply {
             targets: self.target_views(policy),
             requests,
-            ended: ended.into_iter().take(ENDED_ROWS).map(|(id, e)| ended_row(*id, e)).collect(),
+            ended: ended.into_iter().map(|(id, e)| ended_row(*id, e)).collect(),
             pressure: self.pressure(policy),
             runners: Vec::new(),
         }
