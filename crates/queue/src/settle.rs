@@ -540,7 +540,11 @@ impl Queue {
     }
 
     /// What a request with dependencies waits for, besides its turn.
-    pub(crate) fn blockers_of_dependent(&self, request: RequestId, tangled: &BTreeSet<RequestId>) -> Vec<Blocker> {
+    pub(crate) fn blockers_of_dependent(
+        &self,
+        request: RequestId,
+        tangled: &BTreeSet<RequestId>,
+    ) -> Vec<Blocker> {
         if let Some(cycle) = tangled.contains(&request).then(|| self.cycle_of(request)).flatten() {
             let mut names: Vec<String> = cycle.iter().map(ToString::to_string).collect();
             names.push(request.to_string());
