@@ -2,11 +2,13 @@ use std::io::{Read as _, Write as _};
 use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
+use std::time::Duration;
 
+use tokio::time::timeout;
 use yardmaster_protocol::{RunId, RunOutcome, Step};
 use yardmaster_runner::{Lane, LogStore, RunnerError};
 
-use crate::world::{World, entries, run, step};
+use crate::world::{PATIENCE, World, entries, run, step};
 
 #[test]
 fn a_lane_is_for_one_process() {
@@ -42,6 +44,19 @@ fn predecessor_of(world: &World) -> Child {
         .unwrap()
 }
 
+/// Until so many steps are in the records. A step runs before its record is written, and what runs then without the
+/// lane in its environment is found by the record alone.
+#[cfg(target_os = "linux")]
+async fn recorded(world: &World, steps: usize) {
+    let is_record = |name: &String| name.starts_with("running") && !name.contains(".new-");
+    let written = async {
+        while entries(&world.path("lanes/3")).iter().filter(|name| is_record(name)).count() < steps {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    timeout(PATIENCE, written).await.expect("records in time");
+}
+
 #[cfg(target_os = "linux")]
 #[tokio::test]
 async fn what_a_killed_runner_left_is_ended() {
@@ -57,6 +72,7 @@ async fn what_a_killed_runner_left_is_ended() {
     let mut predecessor = predecessor_of(&world);
     inside.line().await;
     outside.line().await;
+    recorded(&world, 1).await;
     predecessor.kill().unwrap();
     predecessor.wait().unwrap();
     assert!(inside.is_held() && outside.is_held());
@@ -85,6 +101,7 @@ async fn what_a_killed_runner_left_of_steps_beside_each_other_is_ended() {
     for fifo in &mut fifos {
         fifo.line().await;
     }
+    recorded(&world, 2).await;
     predecessor.kill().unwrap();
     predecessor.wait().unwrap();
     assert!(fifos.iter_mut().all(|fifo| fifo.is_held()));
