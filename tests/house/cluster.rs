@@ -3,7 +3,7 @@ use std::time::Duration;
 
 use async_nats::jetstream;
 use serde_json::{Value, json};
-use yardmaster_bus::{Bus, BusOptions, EventStart, EventStream};
+use yardmaster_bus::{Bus, BusOptions, Client, EventStart, EventStream};
 use yardmaster_tests::{House, PATIENCE, PROJECT, announcement};
 
 const GATE: &str = "#!/bin/sh\nsleep 0.1\n[ ! -e red ]\n";
@@ -51,7 +51,7 @@ async fn announce(bus: &Bus, branches: &[String]) {
 async fn a_cluster_that_loses_one_node_after_another_loses_and_doubles_nothing() {
     let (mut house, mut cluster) =
         House::on_cluster(&[("gate.sh", GATE), (".yardmaster.toml", PROJECT)]).await;
-    let mut branches: Vec<String> = (0..12).map(|n| format!("ann/{n}")).collect();
+    let mut branches: Vec<String> = (0..40).map(|n| format!("ann/{n}")).collect();
     for branch in &branches {
         house.branch(branch, &[(branch, "x\n")]);
     }
@@ -93,4 +93,27 @@ async fn a_cluster_that_loses_one_node_after_another_loses_and_doubles_nothing()
     assert_eq!(house.stop().await, Some(0));
     let ledger = house.check().await;
     assert_eq!(ledger.by_request().len(), branches.len());
+}
+
+/// For seconds after a node has died the others go on giving it work, a consumer among it.
+#[tokio::test(flavor = "multi_thread")]
+async fn who_begins_to_read_just_after_a_node_has_died_is_served() {
+    let (mut house, mut cluster) = House::on_cluster(&[(".yardmaster.toml", PROJECT)]).await;
+    house.start_with(&[], &THREE).await;
+    house.branch("ann/1", &[("new", "x\n")]);
+    let options = BusOptions { url: house.url.clone(), name: "agent".into(), ..BusOptions::default() };
+    let bus = Bus::connect(options).await.expect("connected");
+    announce(&bus, &["ann/1".to_owned()]).await;
+    bus.client().events(EventStart::All).await.expect("a stream").next().await.expect("an event");
+    let leader = cluster.leader_of(&house.nats, "RELEASES").await;
+    cluster.kill((leader + 1) % 3).await;
+    let read = async |client: Client| {
+        let mut stream = client.events(EventStart::All).await.map_err(|why| why.message)?;
+        stream.next().await.map(|event| event.seq).map_err(|why| why.message)
+    };
+    let begun = futures_util::future::join_all((0..40).map(|_| read(bus.client())));
+    for first in tokio::time::timeout(PATIENCE, begun).await.expect("in time") {
+        assert_eq!(first, Ok(1));
+    }
+    assert_eq!(house.stop().await, Some(0));
 }

@@ -54,7 +54,6 @@ impl Replay {
     /// Makes the consumer, so that what is published from now on is seen.
     pub(crate) async fn open(&mut self) -> Result<(), BusError> {
         let config = pull::Config {
-            name: Some(format!("replay-{}", self.inner.random_id())),
             deliver_policy: self.from,
             ack_policy: AckPolicy::None,
             inactive_threshold: INACTIVE,
@@ -64,7 +63,11 @@ impl Replay {
             ..pull::Config::default()
         };
         let created = until(&self.inner, "read a stream", self.patience, || async {
-            let created = self.inner.js.create_consumer_on_stream(config.clone(), self.stream.as_str()).await;
+            // Another name each time: a cluster may give a consumer to a node that has just died, and the same name
+            // would be given to it again until that comes back.
+            let name = Some(format!("replay-{}", self.inner.random_id()));
+            let config = pull::Config { name, ..config.clone() };
+            let created = self.inner.js.create_consumer_on_stream(config, self.stream.as_str()).await;
             created.map(|consumer| consumer.cached_info().clone()).map_err(Fault::from)
         })
         .await?;

@@ -20,6 +20,7 @@ use crate::happening::Happening;
 use crate::in_hand::InHand;
 use crate::read_definitions::Readings;
 use crate::remote::{self, RemoteOrder};
+use crate::vanished::Vanished;
 
 /// Announcements that come within this time of one another are fetched and ordered together,
 const GATHER: Duration = Duration::from_millis(25);
@@ -57,8 +58,7 @@ pub(crate) struct Hands {
     read_again: Option<Instant>,
     gathering: BTreeMap<BranchName, Gathering>,
     jobs: BTreeMap<RunId, JobTicket>,
-    /// Jobs that were not in the stream at the last look, though nobody had reported.
-    missed: BTreeSet<RunId>,
+    vanished: Vanished,
     /// After trouble with the remote or the mirror.
     pause: Option<(Instant, Duration)>,
     wake: Option<Instant>,
@@ -104,7 +104,7 @@ impl Hands {
             read_again: None,
             gathering: BTreeMap::new(),
             jobs: BTreeMap::new(),
-            missed: BTreeSet::new(),
+            vanished: Vanished::default(),
             pause: None,
             wake: None,
         }
@@ -156,6 +156,7 @@ impl Hands {
             }
         }
         self.gathering.retain(|target, _| pins.contains(target));
+        self.vanished.keep(&wanted);
         self.retract_all_but(&wanted);
         self.ask_for(missing).await;
     }
@@ -340,14 +341,12 @@ impl Hands {
         });
     }
 
-    /// A job that is missed twice is asked for again. Once can be a report that is on its way.
     pub(crate) fn jobs_gone(&mut self, gone: Vec<RunId>) {
-        let gone: BTreeSet<RunId> = gone.into_iter().filter(|run| self.jobs.contains_key(run)).collect();
-        for run in gone.intersection(&self.missed) {
+        let gone = gone.into_iter().filter(|run| self.jobs.contains_key(run)).collect();
+        for run in self.vanished.ask_again(gone, Instant::now()) {
             tracing::warn!(%run, "a job vanished from the stream; it is asked for again");
-            self.jobs.remove(run);
+            self.jobs.remove(&run);
         }
-        self.missed = gone;
     }
 
     fn in_background(&self, work: impl FnOnce() -> Happening + Send + 'static) {

@@ -32,6 +32,7 @@ mod shutdown;
 mod standby;
 mod state_dir;
 mod telemetry;
+mod vanished;
 mod work;
 
 pub use error::ServeError;
