@@ -43,15 +43,23 @@ fn chooses_a_merge(attribute: &[u8]) -> bool {
     name == b"merge" || name == b"binary"
 }
 
+/// Only the last component is looked at, and of it what stands before and after the wildcards.
 fn may_match(pattern: &[u8], name: &[u8]) -> bool {
     let last = pattern.rsplit(|b| *b == b'/').next().unwrap_or_default();
-    let is_wild = |text: &[u8]| text.iter().any(|b| b"*?[\\".contains(b));
-    match last.strip_prefix(b"*") {
-        Some(suffix) if !is_wild(suffix) => name.ends_with(suffix),
-        _ if is_wild(last) || last.is_empty() => true,
-        _ => name == last,
+    // A pattern that ends with a slash is beyond this reading.
+    if last.is_empty() {
+        return true;
     }
+    let Some(first) = last.iter().position(|b| WILD.contains(b)) else { return name == last };
+    let after = match last.iter().rposition(|b| WILD.contains(b)) {
+        // Behind anything else than a star the next character may not stand for itself.
+        Some(end) if last[first..=end].iter().all(|b| *b == b'*') => &last[end + 1..],
+        _ => b"",
+    };
+    name.starts_with(&last[..first]) && name.ends_with(after)
 }
+
+const WILD: &[u8] = b"*?[\\";
 
 #[cfg(test)]
 mod tests {
@@ -74,6 +82,30 @@ mod tests {
     fn what_is_not_understood_concerns_everything() {
         for text in ["[attr]ours merge=ours", "\"a b\" merge=union", "src/** -merge", "a?c merge=x"] {
             assert!(MergeRules::parse(text.as_bytes()).may_concern(b"anything"), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_stands_around_wildcards_has_to_be_there() {
+        let may = |pattern: &str, name: &str| may_match(pattern.as_bytes(), name.as_bytes());
+        for (pattern, name) in [
+            ("/t0110/url-*", "url-1"),
+            ("url-*", "url-"),
+            ("a*b*c", "abc"),
+            ("*.[ch]", "x.c"),
+            ("v?.txt", "v1.txt"),
+            ("\\#x", "#x"),
+            ("[a]*b", "axb"),
+            ("a*\\*", "ax*"),
+            ("**/x", "x"),
+            ("dir/", "anything"),
+        ] {
+            assert!(may(pattern, name), "{pattern} {name}");
+        }
+        for (pattern, name) in
+            [("/t0110/url-*", "Makefile"), ("a*c", "ab"), ("*.png", "png"), ("v?.txt", "w1")]
+        {
+            assert!(!may(pattern, name), "{pattern} {name}");
         }
     }
 
