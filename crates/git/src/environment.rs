@@ -70,7 +70,7 @@ impl Environment {
 
     /// `git` with nothing but what it needs, and no arguments yet beside our own settings.
     pub(crate) fn git(&self) -> Command {
-        let mut command = Command::new("git");
+        let mut command = Command::new(program());
         command.env_clear();
         for kept in KEPT {
             if let Some(value) = std::env::var_os(kept) {
@@ -110,4 +110,17 @@ impl Environment {
         }
         command
     }
+}
+
+/// Where git is: with a name that has to be looked for the library forks, and copying the tables of a process
+/// that has mapped its packs costs more than git does.
+fn program() -> PathBuf {
+    let named = Path::new("git");
+    let Some(path) = std::env::var_os("PATH") else { return named.into() };
+    std::env::split_paths(&path)
+        // What is not absolute would be looked for elsewhere, since the command runs in another directory.
+        .take_while(|dir| dir.is_absolute())
+        .map(|dir| dir.join(named))
+        .find(|file| rustix::fs::access(file, rustix::fs::Access::EXEC_OK).is_ok() && file.is_file())
+        .unwrap_or_else(|| named.into())
 }
