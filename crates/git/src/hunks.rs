@@ -25,8 +25,8 @@ pub(crate) fn merge_lines(base: &[u8], ours: &[u8], theirs: &[u8]) -> Result<Vec
     Ok(interleave(base, &ours, &theirs))
 }
 
-/// For each hunk of one edit the lines of the base between which it can lie, united and in order; or why
-/// only git can merge it with another.
+/// For each hunk of one edit the bytes of the base between which it can lie, at whole lines, united and in
+/// order; or why only git can merge it with another.
 pub(crate) fn reach(base: &[u8], text: &[u8]) -> Result<Vec<Range<u32>>, &'static str> {
     if base.len() > MAX_BLOB || text.len() > MAX_BLOB {
         return Err("a large file changed on both sides");
@@ -34,7 +34,63 @@ pub(crate) fn reach(base: &[u8], text: &[u8]) -> Result<Vec<Range<u32>>, &'stati
     if base.contains(&0) || text.contains(&0) {
         return Err("a binary file changed on both sides");
     }
-    Ok(united(&Side::of(base, text).reach()))
+    Ok(united(&near(base, text, NEAR).unwrap_or_else(|| Side::of(base, text).reach_in_bytes(0))))
+}
+
+/// Lines around a change in which its hunks are looked for first.
+const NEAR: usize = 60;
+
+/// The reach of all hunks, with only those lines read that are not the same at both ends and some around them:
+/// the diff leaves equal ends out anyway. None where a hunk may slide further than these.
+fn near(base: &[u8], text: &[u8], around: usize) -> Option<Vec<Range<u32>>> {
+    let start = common_start(base, text);
+    let start = base[..start].iter().rposition(|b| *b == b'\n').map_or(0, |at| at + 1);
+    let same = common_end(&base[start..], &text[start..]);
+    let is_line = |text: &[u8], at: usize| at == start || text[at - 1] == b'\n';
+    let end = base.len() - same;
+    let end = if is_line(base, end) && is_line(text, text.len() - same) {
+        end
+    } else {
+        base[end..].iter().position(|b| *b == b'\n').map_or(base.len(), |at| end + at + 1)
+    };
+    let first = base[..start].iter().rposition({
+        let mut lines = 0;
+        move |b| {
+            lines += usize::from(*b == b'\n');
+            lines > around
+        }
+    });
+    let last = base[end..].iter().enumerate().filter(|(_, b)| **b == b'\n').nth(around);
+    let first = first.map_or(0, |at| at + 1);
+    let last = last.map_or(base.len(), |(at, _)| end + at + 1);
+    let side = Side::of(&base[first..last], &text[first..text.len() - (base.len() - last)]);
+    let (above, below) = (first > 0, last < base.len());
+    let is_far = |hunk: &Hunk| {
+        [(&side.input.before, &hunk.before), (&side.input.after, &hunk.after)].iter().any(|(lines, range)| {
+            above && slide_up(lines, range) >= range.start
+                || below && slide_down(lines, range) as usize >= lines.len() - range.end as usize
+        })
+    };
+    if side.hunks.iter().any(is_far) {
+        return None;
+    }
+    Some(side.reach_in_bytes(first))
+}
+
+/// Compared at once.
+const CHUNK: usize = 64;
+
+fn common_start(a: &[u8], b: &[u8]) -> usize {
+    let whole = a.as_chunks::<CHUNK>().0.iter().zip(b.as_chunks::<CHUNK>().0);
+    let whole = whole.take_while(|(a, b)| a == b).count() * CHUNK;
+    whole + a[whole..].iter().zip(&b[whole..]).take_while(|(a, b)| a == b).count()
+}
+
+fn common_end(a: &[u8], b: &[u8]) -> usize {
+    let whole = a.as_rchunks::<CHUNK>().1.iter().rev().zip(b.as_rchunks::<CHUNK>().1.iter().rev());
+    let whole = whole.take_while(|(a, b)| a == b).count() * CHUNK;
+    let (a, b) = (&a[..a.len() - whole], &b[..b.len() - whole]);
+    whole + a.iter().rev().zip(b.iter().rev()).take_while(|(a, b)| a == b).count()
 }
 
 struct Side<'a> {
@@ -62,6 +118,20 @@ impl<'a> Side<'a> {
             hunk.before.start.saturating_sub(up)..hunk.before.end.saturating_add(down).min(lines)
         };
         self.hunks.iter().map(reach).collect()
+    }
+
+    /// The same as bytes; so many come before the first line.
+    fn reach_in_bytes(&self, first: usize) -> Vec<Range<u32>> {
+        let lines = &self.input.before;
+        let mut starts = Vec::with_capacity(lines.len() + 1);
+        starts.push(u32::try_from(first).unwrap_or(u32::MAX));
+        let mut start = first;
+        for line in lines {
+            start += self.input.interner[*line].len();
+            starts.push(u32::try_from(start).unwrap_or(u32::MAX));
+        }
+        let at = |line: u32| starts.get(line as usize).copied().unwrap_or(u32::MAX);
+        self.reach().iter().map(|range| at(range.start)..at(range.end)).collect()
     }
 }
 
@@ -176,5 +246,60 @@ mod tests {
     fn binary_and_large_files_are_left_to_git() {
         assert!(merge_lines(b"a\0\n", b"b\0\n", b"a\0\nc\n").is_err());
         assert!(merge_lines(&vec![b'a'; MAX_BLOB + 1], b"", b"b").is_err());
+    }
+
+    fn whole(base: &[u8], text: &[u8]) -> Vec<Range<u32>> {
+        Side::of(base, text).reach_in_bytes(0)
+    }
+
+    #[test]
+    fn a_hunk_that_slides_out_of_sight_is_looked_for_in_the_whole_text() {
+        let base = "x\n".repeat(NEAR * 3);
+        let text = format!("{base}x\n");
+        assert_eq!(near(base.as_bytes(), text.as_bytes(), NEAR), None);
+        let reached = reach(base.as_bytes(), text.as_bytes()).expect("text");
+        let all = 0..u32::try_from(base.len()).expect("small");
+        assert_eq!((reached.len(), reached.first()), (1, Some(&all)));
+    }
+
+    #[test]
+    fn far_from_the_change_nothing_is_read() {
+        let lines: Vec<String> = (0..1_000).map(|i| format!("{i}\n")).collect();
+        let (base, mut changed) = (lines.concat(), lines.clone());
+        changed[500] = "other\n".into();
+        let at = u32::try_from(lines[..500].concat().len()).expect("small");
+        let found = near(base.as_bytes(), changed.concat().as_bytes(), 1);
+        let found = found.expect("it slides nowhere");
+        assert_eq!((found.len(), found.first()), (1, Some(&(at..at + 4))));
+        changed.truncate(900);
+        assert!(reach(base.as_bytes(), changed.concat().as_bytes()).is_ok_and(|found| found.len() == 2));
+    }
+
+    proptest::proptest! {
+        /// What is seen near a change is what is seen in the whole text, or nothing is said.
+        #[test]
+        fn near_and_whole_are_the_same(
+            lines in proptest::collection::vec("[ab]{0,1}", 0..40),
+            edits in proptest::collection::vec((0_usize..40, 0_usize..4, proptest::collection::vec("[ab]{0,1}", 0..4)), 1..4),
+            ends in proptest::prelude::any::<(bool, bool)>(),
+            around in 0_usize..6,
+        ) {
+            let mut changed = lines.clone();
+            for (at, gone, new) in edits {
+                let at = at.min(changed.len());
+                let end = (at + gone).min(changed.len());
+                changed.splice(at..end, new);
+            }
+            let text = |lines: &[String], ended: bool| {
+                let text = lines.join("\n");
+                if ended && !lines.is_empty() { text + "\n" } else { text }
+            };
+            let (base, changed) = (text(&lines, ends.0), text(&changed, ends.1));
+            let (base, changed) = (base.as_bytes(), changed.as_bytes());
+            if let Some(found) = near(base, changed, around) {
+                assert_eq!(found, whole(base, changed));
+            }
+            assert_eq!(near(base, changed, 100), Some(whole(base, changed)));
+        }
     }
 }
