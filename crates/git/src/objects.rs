@@ -35,20 +35,31 @@ pub(crate) fn parse_tree(raw: &[u8]) -> Result<Vec<Entry<'_>>, GitError> {
     let mut entries = Vec::with_capacity(raw.len() / 36);
     let mut rest = raw;
     while !rest.is_empty() {
-        let (entry, after) = parse_entry(rest).ok_or_else(|| GitError::Damaged("a tree is cut".into()))?;
+        let (entry, after) = parse_entry(rest).ok_or_else(is_cut)?;
         entries.push(entry);
         rest = after;
     }
     Ok(entries)
 }
 
-fn parse_entry(raw: &[u8]) -> Option<(Entry<'_>, &[u8])> {
+pub(crate) fn is_cut() -> GitError {
+    GitError::Damaged("a tree is cut".into())
+}
+
+/// The first line of a raw tree and what comes after it; none where it is cut.
+pub(crate) fn parse_entry(raw: &[u8]) -> Option<(Entry<'_>, &[u8])> {
     let space = raw.iter().position(|b| *b == b' ')?;
     let mode = u32::from_str_radix(std::str::from_utf8(&raw[..space]).ok()?, 8).ok()?;
     let rest = &raw[space + 1..];
     let nul = rest.iter().position(|b| *b == 0)?;
     let id = Oid::from_bytes(rest.get(nul + 1..nul + 21)?).ok()?;
     Some((Entry { mode, name: &rest[..nul], id }, &rest[nul + 21..]))
+}
+
+/// How many bytes the first line of a raw tree takes; none where it is cut.
+pub(crate) fn entry_length(raw: &[u8]) -> Option<usize> {
+    let length = raw.iter().position(|b| *b == 0)? + 21;
+    (length <= raw.len()).then_some(length)
 }
 
 /// Writes a tree and gives its id.
@@ -65,7 +76,7 @@ pub(crate) fn write_tree(odb: &Odb<'_>, mut entries: Vec<Entry<'_>>) -> Result<O
 }
 
 /// Git sorts a directory as if its name ended with a slash.
-fn sort_key<'a>(entry: &Entry<'a>) -> impl Iterator<Item = &'a u8> + use<'a> {
+pub(crate) fn sort_key<'a>(entry: &Entry<'a>) -> impl Iterator<Item = &'a u8> + use<'a> {
     entry.name.iter().chain(if entry.is_tree() { b"/".iter() } else { b"".iter() })
 }
 

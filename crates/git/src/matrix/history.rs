@@ -36,6 +36,7 @@ pub(super) struct Parting {
 #[derive(Clone)]
 struct Node {
     time: i64,
+    tree: Oid,
     parents: Arc<[Oid]>,
 }
 
@@ -62,7 +63,11 @@ impl History {
             return Ok(known);
         }
         let commit = repo.find_commit(id)?;
-        let node = Node { time: commit.time().seconds(), parents: commit.parent_ids().collect() };
+        let node = Node {
+            time: commit.time().seconds(),
+            tree: commit.tree_id(),
+            parents: commit.parent_ids().collect(),
+        };
         self.nodes.put(id, node.clone(), 1);
         Ok(node)
     }
@@ -70,6 +75,10 @@ impl History {
     /// When a commit says that it was made, in seconds; of none, zero.
     pub(super) fn time(&mut self, repo: &Repository, id: Option<Oid>) -> Result<i64, GitError> {
         id.map_or(Ok(0), |id| Ok(self.node(repo, id)?.time))
+    }
+
+    pub(super) fn tree(&mut self, repo: &Repository, id: Oid) -> Result<Oid, GitError> {
+        Ok(self.node(repo, id)?.tree)
     }
 
     /// The merge base of two commits, remembered.

@@ -112,7 +112,7 @@ impl Walk<'_> {
                 Ok(found) => (changed[found].new, changed[found].below.as_deref()),
                 Err(_) => (line.old, None),
             }),
-            None => Ok((self.store.listing(self.odb, side.tree)?.get(&line.name), None)),
+            None => Ok((self.store.listing(self.odb, side.tree)?.get(&line.name)?, None)),
         }
     }
 

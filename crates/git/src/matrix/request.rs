@@ -46,8 +46,8 @@ pub(super) struct Reader<'a> {
 }
 
 impl Reader<'_> {
-    fn tree_of(&self, commit: Oid) -> Result<Oid, GitError> {
-        Ok(self.repo.find_commit(commit)?.tree_id())
+    fn tree_of(&mut self, commit: Oid) -> Result<Oid, GitError> {
+        self.history.tree(self.repo, commit)
     }
 
     /// Reads a head as it stands against the target's tip.

@@ -1,5 +1,5 @@
 use std::ops::Range;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use git2::{Odb, Oid};
 
@@ -7,9 +7,9 @@ use super::recent::Recent;
 use crate::GitError;
 use crate::attributes::MergeRules;
 use crate::hunks::{MAX_BLOB, reach};
-use crate::objects::{TREE, parse_tree};
+use crate::objects::{TREE, is_cut, parse_entry};
 
-/// Parsed trees that are kept, in bytes.
+/// Trees that are kept, in bytes.
 const TREES: usize = 24 * 1024 * 1024;
 /// Hunks that are kept, in bytes.
 const HUNKS: usize = 8 * 1024 * 1024;
@@ -36,26 +36,55 @@ impl Slot {
     }
 }
 
-/// A tree's lines by plain name.
+/// A tree as it was read.
 #[derive(Debug, Default)]
-pub(super) struct Listing(Vec<(Box<[u8]>, Slot)>);
+pub(super) struct Listing {
+    raw: Box<[u8]>,
+    /// Where each line starts, by plain name; made when a line is looked up.
+    index: OnceLock<Vec<usize>>,
+}
 
 impl Listing {
-    pub(super) fn lines(&self) -> &[(Box<[u8]>, Slot)] {
-        &self.0
+    /// In git's order.
+    pub(super) fn raw(&self) -> &[u8] {
+        &self.raw
     }
 
-    pub(super) fn get(&self, name: &[u8]) -> Option<Slot> {
-        let found = self.0.binary_search_by(|(other, _)| other.as_ref().cmp(name)).ok()?;
-        self.0.get(found).map(|(_, slot)| *slot)
+    pub(super) fn get(&self, name: &[u8]) -> Result<Option<Slot>, GitError> {
+        let index = match self.index.get() {
+            Some(index) => index,
+            None => {
+                let index = by_name(&self.raw)?;
+                self.index.get_or_init(|| index)
+            }
+        };
+        let entry = |start: &usize| parse_entry(&self.raw[*start..]).map(|(entry, _)| entry);
+        let found =
+            index.binary_search_by(|start| entry(start).map(|e| e.name).unwrap_or_default().cmp(name));
+        let found = found.ok().and_then(|at| entry(&index[at]));
+        Ok(found.map(|e| Slot { mode: e.mode, id: e.id }))
     }
 
     fn weight(&self) -> usize {
-        self.0.iter().map(|(name, _)| name.len() + 64).sum::<usize>() + 64
+        // With its index.
+        self.raw.len() + self.raw.len() / 4 + 128
     }
 }
 
-/// The lines of the old text between which each hunk can lie; or why only git can say.
+fn by_name(raw: &[u8]) -> Result<Vec<usize>, GitError> {
+    let mut lines = Vec::with_capacity(raw.len() / 32);
+    let mut rest = raw;
+    while !rest.is_empty() {
+        let start = raw.len() - rest.len();
+        let (entry, after) = parse_entry(rest).ok_or_else(is_cut)?;
+        lines.push((entry.name, start));
+        rest = after;
+    }
+    lines.sort_unstable();
+    Ok(lines.into_iter().map(|(_, start)| start).collect())
+}
+
+/// The bytes of the old text between which each hunk can lie; or why only git can say.
 pub(super) type Hunks = Arc<Result<Vec<Range<u32>>, &'static str>>;
 
 fn hunks_weight(hunks: &Hunks) -> usize {
@@ -86,13 +115,7 @@ impl Store {
         if let Some(known) = self.trees.get(tree, |l| l.weight()) {
             return Ok(known);
         }
-        let object = odb.read(tree)?;
-        let mut lines: Vec<(Box<[u8]>, Slot)> = parse_tree(object.data())?
-            .into_iter()
-            .map(|e| (Box::from(e.name), Slot { mode: e.mode, id: e.id }))
-            .collect();
-        lines.sort_by(|a, b| a.0.cmp(&b.0));
-        let listing = Arc::new(Listing(lines));
+        let listing = Arc::new(Listing { raw: odb.read(tree)?.data().into(), index: OnceLock::new() });
         self.trees.put(tree, Arc::clone(&listing), listing.weight());
         Ok(listing)
     }
@@ -129,7 +152,7 @@ impl Store {
         odb: &Odb<'_>,
         tree: Option<Oid>,
     ) -> Result<Option<Arc<MergeRules>>, GitError> {
-        let slot = self.listing(odb, tree)?.get(b".gitattributes");
+        let slot = self.listing(odb, tree)?.get(b".gitattributes")?;
         let Some(slot) = slot.filter(|slot| slot.is_regular()) else { return Ok(None) };
         if let Some(known) = self.rules.get(slot.id, |_| 1) {
             return Ok(Some(known));
