@@ -12,6 +12,7 @@ use crate::durable::{remove_torn, replace_file};
 use crate::environment::Environment;
 use crate::git::Git;
 use crate::guard::Landings;
+use crate::objects::trust_what_is_here;
 use crate::options::GitOptions;
 use crate::sweep::sweep;
 
@@ -72,6 +73,7 @@ impl Mirror {
     /// # Errors
     /// When git is missing or too old, or `dir` cannot be used.
     pub fn open(dir: &Path, remote: &str, options: GitOptions) -> Result<Mirror, GitError> {
+        trust_what_is_here();
         fs::create_dir_all(dir).map_err(GitError::io(dir))?;
         let dir = dir.canonicalize().map_err(GitError::io(dir))?;
         let (remote, local) = resolve(remote)?;
