@@ -285,6 +285,7 @@ impl Queue {
                 suspicion: None,
                 proved: false,
                 reddened: false,
+                after_reds: None,
                 promoted: None,
             },
         );
@@ -490,6 +491,7 @@ impl Queue {
             self.note_record(&name, &agent, true);
         }
         self.evidence_after_landing(&name, id);
+        self.clear_of_reds(&name, &[id]);
         let target = self.target(&name);
         target.ours = rollup.or(*commit).or(target.ours);
         if let Some(commit) = commit {
@@ -556,6 +558,7 @@ impl Queue {
         target.compared.forget(id);
         target.forget_evidence_on(id);
         target.read.forget(id);
+        self.explain_reds(&request.target, id);
         Some(request)
     }
 

@@ -35,7 +35,7 @@ pub(crate) struct Evidence {
 }
 
 /// Who is less likely to land is not stood on by those that need not.
-const LIKELY: f64 = 0.5;
+pub(crate) const LIKELY: f64 = 0.5;
 
 /// One that others may stand on, and which of those before it it stands on.
 struct Carried {
@@ -349,6 +349,10 @@ impl Queue {
         let Some(evidence) = target.evidence.get_mut(request).filter(|e| e.run == *run) else { return };
         let key = (evidence.tree, evidence.gate.clone());
         if let Some(verdict) = target.verdicts.get(&key).cloned() {
+            // Of what was taken over only the latest is of use: all of them would drive out what others stand on.
+            if evidence.candidate != Some(verdict.candidate) {
+                target.verdicts.remove(&key);
+            }
             target.verdicts.insert((*tree, evidence.gate.clone()), verdict);
         }
         (evidence.tree, evidence.candidate) = (*tree, Some(*candidate));

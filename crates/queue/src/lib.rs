@@ -33,6 +33,7 @@ mod policy;
 mod pressure;
 mod promote;
 mod quiet;
+mod reds;
 mod review;
 mod rules;
 mod runners;

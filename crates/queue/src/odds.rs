@@ -55,11 +55,20 @@ impl Queue {
     /// The chance that `request` passes on top of what passes, from 0 to 1.
     pub(crate) fn odds(&self, id: RequestId) -> f64 {
         let Some(request) = self.live.get(&id) else { return LEAST };
-        let claimed = request.announcement.confidence.map(|c| f64::from(c) / 1_000.0);
-        let known = if request.proved { PROVED } else { claimed.unwrap_or_else(|| self.record_of(request)) };
         let suspected = request.suspicion.as_ref().map(|s| 1.0 - 1.0 / f64::from(s.among.max(1) + 1));
-        let known = if request.reddened { REDDENED } else { known };
+        let known = match request.after_reds {
+            Some(after) => f64::from(after) / 1_000.0,
+            None if request.reddened => REDDENED,
+            None => self.odds_before_reds(id),
+        };
         known.min(suspected.unwrap_or(MOST)).clamp(LEAST, MOST)
+    }
+
+    pub(crate) fn odds_before_reds(&self, id: RequestId) -> f64 {
+        let Some(request) = self.live.get(&id) else { return LEAST };
+        let claimed = request.announcement.confidence.map(|c| f64::from(c) / 1_000.0);
+        let known = claimed.unwrap_or_else(|| self.record_of(request));
+        (if request.proved { known.max(PROVED) } else { known }).clamp(LEAST, MOST)
     }
 
     fn record_of(&self, request: &Request) -> f64 {
@@ -75,19 +84,19 @@ impl Queue {
 
     /// What a green run says of those that were in it.
     pub(crate) fn prove(&mut self, run: &RunId, outcome: &RunOutcome) {
-        let found = self.targets.values().find_map(|t| Some((t.independence(), t.runs.get(run)?)));
-        let Some((independence, run)) = found else { return };
+        let found =
+            self.targets.iter().find_map(|(name, t)| Some((name, t.independence(), t.runs.get(run)?)));
+        let Some((name, independence, run)) = found else { return };
+        let (name, request, behind) = (name.clone(), run.request, run.behind.clone());
+        let apart = independence != Independence::None;
         if *outcome != RunOutcome::Green {
             let red = matches!(outcome, RunOutcome::Red { .. } | RunOutcome::TimedOut { .. });
-            let alone = red && independence != Independence::None;
-            if let Some(request) = run.request.filter(|_| alone).and_then(|id| self.live.get_mut(&id)) {
-                (request.reddened, request.proved) = (true, false);
-            }
-            return;
+            return request.filter(|_| red && apart).map_or((), |id| self.redden(&name, id, &behind));
         }
+        let all: Vec<RequestId> = behind.into_iter().chain(request).collect();
         let mut cleared = Vec::new();
-        for id in run.behind.clone().into_iter().chain(run.request) {
-            if let Some(request) = self.live.get_mut(&id) {
+        for id in &all {
+            if let Some(request) = self.live.get_mut(id) {
                 (request.proved, request.reddened) = (true, false);
                 cleared.extend(request.suspicion.take());
             }
@@ -97,6 +106,14 @@ impl Queue {
             let gone = cleared.iter().filter(|one| one.run == left.run).count();
             left.among = left.among.saturating_sub(u32::try_from(gone).unwrap_or(u32::MAX)).max(1);
         }
+        self.clear_of_reds(&name, &all);
+    }
+
+    fn redden(&mut self, name: &BranchName, id: RequestId, behind: &[RequestId]) {
+        if let Some(request) = self.live.get_mut(&id) {
+            (request.reddened, request.proved) = (true, false);
+        }
+        self.note_red(name, id, behind);
     }
 
     /// Whoever ends for a fault of its own leaves the others that were red with it free of suspicion.

@@ -459,6 +459,9 @@ impl Queue {
             _ if place.is_settled() => Vec::new(),
             Standing::Conflict => self.conflict_blockers(name, place),
             Standing::Red { .. } | Standing::GivenUp { .. } => self.suspicion_blockers(place),
+            Standing::RedTogether { .. } if self.is_explained_by_others(place.request) => {
+                self.suspicion_blockers(place)
+            }
             Standing::Untested { .. } | Standing::RedTogether { .. } => self.suspect_blockers(place.request),
             Standing::Unassembled | Standing::Green { .. } => Vec::new(),
         }

@@ -20,6 +20,7 @@ use crate::pair::Brought;
 use crate::pause::Pause;
 use crate::policy::{GateRule, Policy};
 use crate::promote::Promoted;
+use crate::reds::RedRun;
 use crate::review::Reviews;
 use crate::taken::Taken;
 
@@ -98,6 +99,9 @@ pub(crate) struct Request {
     /// It was red on a footing of its own, and not green since.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub(crate) reddened: bool,
+    /// In a thousand cases like this it passes so often, as the red runs tell that it was in and that nobody explains.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) after_reds: Option<u16>,
     /// An operator moved it to the front.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) promoted: Option<Promoted>,
@@ -262,6 +266,9 @@ pub(crate) struct Target {
     /// The latest run of each, where the project declares what has nothing to do with each other.
     #[serde(default)]
     pub(crate) evidence: BTreeMap<RequestId, Evidence>,
+    /// Red runs of requests with footings of their own, oldest first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) reds: Vec<RedRun>,
     /// How long steps take.
     #[serde(default)]
     pub(crate) times: Times,
@@ -300,6 +307,7 @@ impl Default for Target {
             suspecting: VecDeque::new(),
             flakes: Flakes::default(),
             evidence: BTreeMap::new(),
+            reds: Vec::new(),
             read: ReadDefinitions::default(),
             brought: VecDeque::new(),
         }

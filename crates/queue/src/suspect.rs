@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use yardmaster_protocol::{Blocker, BlockerKind, BranchName, Fact, RequestId};
+use yardmaster_protocol::{Blocker, BlockerKind, BranchName, Fact, Independence, RequestId};
 
 use crate::odds::Suspicion;
 use crate::state::Queue;
@@ -28,7 +28,7 @@ impl Act<'_> {
 impl Queue {
     /// The lowest of those that are red together, if that is news.
     fn suspects(&self, name: &BranchName, walk: &Walk) -> Option<Fact> {
-        let target = self.targets.get(name)?;
+        let target = self.targets.get(name).filter(|t| t.independence() == Independence::None)?;
         let carrying: Vec<&Place> = walk.places.iter().filter(|p| p.carries()).collect();
         let red = carrying.iter().position(|p| matches!(p.standing, Standing::RedTogether { .. }))?;
         let Standing::RedTogether { tree, .. } = carrying.get(red)?.standing else { return None };

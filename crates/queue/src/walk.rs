@@ -309,11 +309,25 @@ impl Climb<'_> {
         let beneath = self.walk.places.get(..outside).unwrap_or_default();
         let next = beneath.iter().rev().find(|p| p.carries());
         let decided = next.is_none_or(|p| self.target.is_decided(p, &self.walk));
+        if self.carrying.is_some() {
+            return self.red_on_others(place, tree);
+        }
         let made = self.target.assemblies.get(&(place.base, place.request));
         match made {
             Some(Assembly::Clean { commit, .. }) if self.together && !decided => {
                 Standing::RedTogether { commit: *commit, tree }
             }
+            _ => Standing::Red { tree },
+        }
+    }
+
+    /// Where everybody has a footing of its own: as long as one of those beneath is likelier to be at fault, others
+    /// go on standing on it.
+    fn red_on_others(&self, place: &Place, tree: TreeId) -> Standing {
+        let innocent = self.queue.is_explained_by_others(place.request);
+        let candidate = self.target.evidence.get(&place.request).filter(|e| e.tree == tree);
+        match candidate.and_then(|e| e.candidate) {
+            Some(commit) if innocent => Standing::RedTogether { commit, tree },
             _ => Standing::Red { tree },
         }
     }

@@ -154,7 +154,7 @@ fn run_of(queue: &Queue, policy: &Policy, request: u64) -> Option<RunId> {
 fn who_was_red_with_others_holds_nobody_up_and_is_tested_once_more() {
     let (policy, by) = (wide(), Independence::Files);
     let all: [(&[&str], f64); 4] =
-        [(&["a"], 0.99), (&["a", "b"], 0.99), (&["b"], 0.99), (&["of its own"], 0.99)];
+        [(&["a"], 0.99), (&["a", "b"], 0.9), (&["b"], 0.99), (&["of its own"], 0.99)];
     let mut queue = with(&policy, &all);
     assert_eq!(tested(&queue, &policy), [1, 2, 3, 4]);
     let red_with_r1 = run_of(&queue, &policy, 2).expect("is tested");
@@ -180,6 +180,31 @@ fn who_was_red_with_others_holds_nobody_up_and_is_tested_once_more() {
         step.entry.facts.iter().any(|f| matches!(f, Fact::Failed { request: RequestId(2), .. })),
         "{step:?}"
     );
+}
+
+/// r2 and r3 are red, and have nothing in common but that they stood on r1: r4 goes on without it, and so do they.
+#[test]
+fn who_several_that_are_red_have_in_common_is_left_out_before_its_own_run_ends() {
+    let (policy, by) = (wide(), Independence::Files);
+    let all: [(&[&str], f64); 4] = [(&["a", "b", "c"], 0.97), (&["a"], 0.97), (&["b"], 0.97), (&["c"], 0.97)];
+    let mut queue = with(&policy, &all);
+    let (of_r1, with_r1) = (run_of(&queue, &policy, 1), run_of(&queue, &policy, 4));
+    for request in [2, 3] {
+        assert_eq!(run_of(&queue, &policy, 4), with_r1, "one red run says little");
+        let run = run_of(&queue, &policy, request).expect("is tested");
+        end(&mut queue, &policy, &run, red("gate"));
+        settle(&mut queue, &policy);
+    }
+    assert_eq!((tested(&queue, &policy), run_of(&queue, &policy, 1)), (vec![1, 2, 3, 4], of_r1.clone()));
+    assert_ne!(run_of(&queue, &policy, 4), with_r1);
+    end(&mut queue, &policy, &of_r1.expect("is tested"), red("gate"));
+    settle(&mut queue, &policy);
+    for request in [4, 3, 2] {
+        finish(&mut queue, &policy, request);
+        settle(&mut queue, &policy);
+        assert_eq!(push(&mut queue, &policy, by).0, [request]);
+        settle(&mut queue, &policy);
+    }
 }
 
 /// r2 was started without r1, which will hardly pass. It does: then r1 is tested once more on top of r2, and r2 not at all.
