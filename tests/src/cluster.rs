@@ -95,6 +95,21 @@ impl Cluster {
         }
     }
 
+    /// Has another node than `not` lead a stream, and says which.
+    pub async fn led_by_another(&self, nats: &async_nats::Client, stream: &str, not: usize) -> usize {
+        let until = Instant::now() + PATIENCE;
+        loop {
+            let leader = self.leader_of(nats, stream).await;
+            if leader != not {
+                return leader;
+            }
+            assert!(Instant::now() < until, "n{not} leads {stream} again and again");
+            // Refused while an election is going on.
+            let _ = nats.request(format!("$JS.API.STREAM.LEADER.STEPDOWN.{stream}"), "".into()).await;
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
+
     /// kill -9.
     pub async fn kill(&mut self, n: usize) {
         self.nodes[n].child.take().expect("it runs").kill().await.expect("killed");
