@@ -264,20 +264,23 @@ impl Engine {
             }
             Happening::Slots(elsewhere) => {
                 self.slots_elsewhere = elsewhere;
-                self.policy = self.rules.at(self.slots.saturating_add(elsewhere));
-                inputs.push(Input::PolicyChanged);
+                inputs.push(self.policy_changed());
             }
             Happening::Runners(offers) => inputs.push(Input::Runners(offers)),
             Happening::Reloaded(rules) => {
                 self.rules = Rules::clone(&rules);
-                self.policy = self.rules.at(self.slots.saturating_add(self.slots_elsewhere));
+                inputs.push(self.policy_changed());
                 self.hands.serve_targets(&self.queue, &self.policy);
-                inputs.push(Input::PolicyChanged);
             }
             Happening::LeaseLost(leader) => self.deposed_by = Some(leader),
         }
         let now = clock::now();
         steps.extend(inputs.into_iter().map(|input| self.queue.step(now, &self.policy, input)));
+    }
+
+    fn policy_changed(&mut self) -> Input {
+        self.policy = self.rules.at(self.slots.saturating_add(self.slots_elsewhere));
+        Input::PolicyChanged
     }
 
     /// Messages are in hand while they are looked at; those that a process may have died of are looked at

@@ -184,22 +184,7 @@ impl Place<'_> {
         for look in first_looks {
             let _ = sender.send(look).await;
         }
-        let mut in_hand = InHand::open(state.path(), settings.poison_after);
-        let arriving: BTreeMap<RequestId, BranchName> = queue.arriving();
-        in_hand.forget(
-            |message| match message {
-                Message::Announcement(seq) => queue.is_answered(seq),
-                Message::Review(seq) => queue.is_review_answered(seq),
-            },
-            |request| arriving.contains_key(&request),
-        );
-        for request in in_hand.condemned_pins() {
-            if let Some(target) = arriving.get(&request).cloned() {
-                let why = "the daemon died of it again and again".to_owned();
-                let found = vec![(request, Inspection::Crashed { why })];
-                let _ = sender.send(Happening::Pinned(target, Ok(found), Round::default())).await;
-            }
-        }
+        let in_hand = self.in_hand(&queue, &sender).await;
         if lacking != custody::Lacking::default() {
             let _ = sender.send(Happening::Lacking(lacking)).await;
         }
@@ -224,12 +209,7 @@ impl Place<'_> {
         };
         let engine = Engine::new(start, sender.clone(), happenings);
         let calls = bus.serve(service::VERBS).await?;
-        let helpers = Helpers {
-            logs: Logs::new(bus, &runners, state),
-            advisor: Advisor::new(mirror, &matrices),
-            runners: runners.clone(),
-            candidates: Candidates::new(bus, mirror, state.packs()),
-        };
+        let helpers = self.helpers(&runners, &matrices);
         let life = shutdown.part();
         let lost = report_loss(leadership, &sender);
         let reloads = self.reload.feed(sender.clone());
@@ -248,6 +228,37 @@ impl Place<'_> {
         all_stopped(feeders, LAST_FEEDS).await;
         all_stopped(workers, LAST_RUNS).await;
         served
+    }
+
+    /// What daemons died of, without what is settled by now; pins that are given up are told as they were found.
+    async fn in_hand(&self, queue: &Queue, sender: &mpsc::Sender<Happening>) -> InHand {
+        let mut in_hand = InHand::open(self.state.path(), self.settings.poison_after);
+        let arriving: BTreeMap<RequestId, BranchName> = queue.arriving();
+        in_hand.forget(
+            |message| match message {
+                Message::Announcement(seq) => queue.is_answered(seq),
+                Message::Review(seq) => queue.is_review_answered(seq),
+            },
+            |request| arriving.contains_key(&request),
+        );
+        for request in in_hand.condemned_pins() {
+            if let Some(target) = arriving.get(&request).cloned() {
+                let why = "the daemon died of it again and again".to_owned();
+                let found = vec![(request, Inspection::Crashed { why })];
+                let _ = sender.send(Happening::Pinned(target, Ok(found), Round::default())).await;
+            }
+        }
+        in_hand
+    }
+
+    fn helpers(&self, runners: &Runners, matrices: &Arc<Matrices>) -> Helpers {
+        let Place { state, mirror, bus, .. } = self;
+        Helpers {
+            logs: Logs::new(bus, runners, state),
+            advisor: Advisor::new(mirror, matrices),
+            runners: runners.clone(),
+            candidates: Candidates::new(bus, mirror, state.packs()),
+        }
     }
 
     fn ready(&self) -> Ready {

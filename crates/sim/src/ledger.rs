@@ -1,10 +1,14 @@
+mod requests;
+mod runs;
+mod targets;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use yardmaster_protocol::{
-    Announcement, Assembly, Blocker, BlockerKind, BranchName, CommitId, Event, Fact, Gate, GateId, IntakeSeq,
-    Millis, Priority, Project, RequestId, RunId, RunOutcome, TreeId,
+    Announcement, BranchName, CommitId, Event, Fact, Gate, GateId, IntakeSeq, Millis, Priority, Project,
+    RequestId, RunId, TreeId,
 };
-use yardmaster_queue::{GateRule, Guarantee, Policy, Step};
+use yardmaster_queue::{GateRule, Policy, Step};
 
 use crate::gate::GateRules;
 use crate::git::Git;
@@ -198,275 +202,50 @@ impl Ledger {
 
     fn fact(&mut self, truth: &Truth, fact: &Fact) -> Result<(), Violation> {
         match fact {
-            Fact::Announced { .. } => self.announced(fact),
-            Fact::Refused { intake, .. } => self.answer(*intake),
-            Fact::Repeated { request, of } => {
-                self.is_repetition(*request, *of)?;
-                self.end(*request, End::Repeated)
-            }
-            Fact::Pinned { request, head, files, .. } => {
-                self.is_no_repetition(truth, *request, *head)?;
-                let record = self.live(*request)?;
-                record.head = Some(*head);
-                record.pinned = true;
-                record.files = files.iter().cloned().collect();
-                let intake = record.intake;
-                self.answer(intake)
-            }
-            Fact::Testing { .. } | Fact::BaseTesting { .. } => self.asked(truth, fact),
-            Fact::RunEnded { run, outcome, ms, .. } => {
-                self.took.insert(run.clone(), *ms);
-                self.run_ended(run, outcome);
-                Ok(())
-            }
-            Fact::RunDropped { run } => self.is_useless(truth, run),
-            Fact::Stalled { why, .. } => {
-                let still = truth.now.0.saturating_sub(self.last_end);
-                let rule = "nobody calls a stall what one gate may take";
-                Violation::unless(still > LONGEST_GATE, rule, || why.clone())
-            }
-            Fact::WentOn { .. } | Fact::PressureSet { .. } | Fact::RunnersSeen { .. } => Ok(()),
-            Fact::Intended { intake, .. }
-            | Fact::IntentWithdrawn { intake, .. }
-            | Fact::GatePassed { intake, .. } => self.answer(*intake),
-            Fact::Landed { .. } => self.landed(truth, fact),
-            Fact::Failed { request, failure } => {
-                self.just(truth, *request, failure)?;
-                self.end_at(truth, *request);
-                self.end(*request, End::Failed)
-            }
-            Fact::Withdrawn { request, intake, .. } => {
-                let branch = self.live(*request)?.announcement.branch.clone();
-                let meant = truth.withdrawn.contains(&branch);
-                Violation::unless(meant, "only who takes back is withdrawn", || branch.to_string())?;
-                self.answered.extend(*intake);
-                self.end(*request, End::Withdrawn)
-            }
-            Fact::Superseded { request, by } => {
-                self.is_newer(truth, *request, *by)?;
-                self.end(*request, End::Superseded(*by))
-            }
-            Fact::Blocked { request, blockers } => {
-                let apart = |b: &Blocker| {
-                    use BlockerKind::{Dependency, Review, Scope, TargetRed};
-                    matches!(b.kind, Dependency | TargetRed | Scope | Review)
-                };
-                if blockers.iter().any(apart) {
-                    self.told_apart.insert(*request);
-                    self.was_apart.extend(self.stacked.contains(request).then_some(*request));
-                } else {
-                    self.told_apart.remove(request);
-                }
-                Ok(())
-            }
-            Fact::Amended { request, depends_on, .. } => {
-                self.live(*request)?.announcement.depends_on.clone_from(depends_on);
-                self.amended.insert(*request);
-                Ok(())
-            }
-            Fact::Promoted { request, turn, place, needed_by, .. } => {
-                self.is_movable(*request, *needed_by)?;
-                self.turns.insert(*request, (u64::MAX - turn, *place));
-                Ok(())
-            }
-            Fact::Displaced { request, by } => {
-                self.gives_way(truth, *request, *by)?;
-                self.stacked.retain(|r| r != request);
-                self.displaced.insert(*request);
-                Ok(())
-            }
-            Fact::Stacked { request, unit } => {
-                self.units.extend(unit.map(|unit| (*request, unit)));
-                self.is_let_in(*request)?;
-                self.was_apart.extend(self.told_apart.get(request));
-                self.stacked.push(*request);
-                Ok(())
-            }
-            Fact::Assembled { request, assembly, .. } => {
-                if let Assembly::Clean { tree, .. } = assembly {
-                    self.made.entry(*tree).or_default().insert(*request);
-                }
-                if matches!(assembly, Assembly::Conflict { .. }) {
-                    self.doubtful.insert(*request);
-                }
-                Ok(())
-            }
-            Fact::WindowSet { window, .. } => Self::is_window(truth, *window),
-            Fact::FellOff { requests, .. } => {
-                self.fell_off.extend(requests);
-                self.pushed.values_mut().for_each(|late| *late = true);
-                let landed = |r: &RequestId| self.requests.get(r).is_some_and(|r| r.end == Some(End::Landed));
-                let all = requests.iter().all(landed);
-                Violation::unless(all, "only what had landed falls off", || format!("{requests:?}"))
-            }
-            Fact::RemoteLost { .. }
-            | Fact::RemoteBack
-            | Fact::Compared { .. }
-            | Fact::RolledUp { .. }
-            | Fact::DefinitionsRead { .. }
-            | Fact::CandidatesLost { .. } => Ok(()),
+            Fact::Announced { .. }
+            | Fact::Refused { .. }
+            | Fact::Repeated { .. }
+            | Fact::Pinned { .. }
+            | Fact::Amended { .. }
+            | Fact::Intended { .. }
+            | Fact::IntentWithdrawn { .. }
+            | Fact::GatePassed { .. } => self.told_by_agents(truth, fact),
             Fact::Reviewed { .. } | Fact::ReviewRefused { .. } => self.reviewed(fact),
-            Fact::Suspected { run, requests, with, .. } => self.is_suspected_rightly(run, requests, with),
-            Fact::Carried { request, .. } => Err(Violation::new(
-                "no verdict is carried over where nobody declares it",
-                request.to_string(),
-            )),
+            Fact::Testing { .. }
+            | Fact::BaseTesting { .. }
+            | Fact::RunEnded { .. }
+            | Fact::RunDropped { .. }
+            | Fact::Assembled { .. }
+            | Fact::Suspected { .. }
+            | Fact::Carried { .. } => self.tried(truth, fact),
+            Fact::Landed { .. } | Fact::Failed { .. } | Fact::Withdrawn { .. } | Fact::Superseded { .. } => {
+                self.ended(truth, fact)
+            }
+            Fact::Blocked { .. } | Fact::Promoted { .. } | Fact::Displaced { .. } | Fact::Stacked { .. } => {
+                self.placed(truth, fact)
+            }
             Fact::TargetSeen { .. }
             | Fact::TargetRed { .. }
             | Fact::TargetGreen { .. }
             | Fact::LandingStarted { .. }
             | Fact::LandingEnded { .. }
-            | Fact::Frozen { .. }
-            | Fact::Unfrozen { .. } => self.of_target(truth, fact),
-            Fact::Paused { target, except, .. } => {
-                self.paused.insert(target.clone(), *except);
-                Ok(())
-            }
-            Fact::Resumed { target, .. } => {
-                self.paused.remove(target);
-                Ok(())
-            }
+            | Fact::FellOff { .. } => self.of_target(truth, fact),
+            Fact::Frozen { .. }
+            | Fact::Unfrozen { .. }
+            | Fact::Paused { .. }
+            | Fact::Resumed { .. }
+            | Fact::Stalled { .. }
+            | Fact::WindowSet { .. } => self.held(truth, fact),
+            Fact::WentOn { .. }
+            | Fact::PressureSet { .. }
+            | Fact::RunnersSeen { .. }
+            | Fact::RemoteLost { .. }
+            | Fact::RemoteBack
+            | Fact::Compared { .. }
+            | Fact::RolledUp { .. }
+            | Fact::DefinitionsRead { .. }
+            | Fact::CandidatesLost { .. } => Ok(()),
         }
-    }
-
-    fn announced(&mut self, fact: &Fact) -> Result<(), Violation> {
-        let Fact::Announced { request, intake, target, announcement, published, .. } = fact else {
-            return Ok(());
-        };
-        let record = Record {
-            announcement: (**announcement).clone(),
-            target: target.clone(),
-            intake: *intake,
-            head: announcement.commit,
-            events: 0,
-            end: None,
-            told: false,
-            pinned: false,
-            files: BTreeSet::new(),
-            commit: None,
-            rollup: None,
-            sent: *published,
-            until: Millis(u64::MAX),
-        };
-        let before = self.requests.insert(*request, record);
-        Violation::unless(before.is_none(), "an id is given once", || request.to_string())
-    }
-
-    /// A run was asked for: of a candidate, or of a target's own tip.
-    fn asked(&mut self, truth: &Truth, fact: &Fact) -> Result<(), Violation> {
-        let (run, asked) = match fact {
-            Fact::Testing { run, candidate, tree, gate, request, behind, .. } => {
-                let target = self.live(*request)?.target.clone();
-                let moves = self.moves.get(&target).copied().unwrap_or(0);
-                let asked = Asked {
-                    request: Some(*request),
-                    target,
-                    tree: *tree,
-                    gate: gate.id(),
-                    candidate: *candidate,
-                    behind: behind.clone(),
-                    moves,
-                    at: truth.now,
-                };
-                self.is_asked_rightly(truth, fact, &asked)?;
-                self.is_kept_apart(truth, &asked)?;
-                self.is_in_turn(&asked)?;
-                self.meets_nobody(truth, &asked)?;
-                (run, asked)
-            }
-            Fact::BaseTesting { target, run, commit, tree, gate, .. } => {
-                let asked = Asked {
-                    request: None,
-                    target: target.clone(),
-                    tree: *tree,
-                    gate: gate.id(),
-                    candidate: *commit,
-                    behind: Vec::new(),
-                    moves: 0,
-                    at: truth.now,
-                };
-                (run, asked)
-            }
-            _ => return Ok(()),
-        };
-        let before = self.runs.insert(run.clone(), asked);
-        Violation::unless(before.is_none(), "every run has an id of its own", || run.to_string())
-    }
-
-    /// What is said of a target, not of one request.
-    fn of_target(&mut self, truth: &Truth, fact: &Fact) -> Result<(), Violation> {
-        match fact {
-            Fact::TargetSeen { target, tip, project, .. } => {
-                let before = self.tips.insert(target.clone(), *tip);
-                let own = |from| self.landings.contains_key(&(target.clone(), from, *tip));
-                if before != Some(*tip) && !before.is_some_and(own) {
-                    *self.moves.entry(target.clone()).or_default() += 1;
-                }
-                self.projects.insert(target.clone(), project.clone().unwrap_or_default());
-                Ok(())
-            }
-            Fact::TargetRed { target, commit, .. } => {
-                self.was_red.insert(target.clone());
-                let before = self.told_red.insert(target.clone(), *commit);
-                Violation::unless(before != Some(*commit), "a red tip is told once", || target.to_string())?;
-                self.tip_is(truth, target, *commit, false)
-            }
-            Fact::TargetGreen { target, commit } => {
-                let before = self.told_red.remove(target);
-                Violation::unless(before.is_some(), "green is told of what was red", || target.to_string())?;
-                self.tip_is(truth, target, *commit, true)
-            }
-            Fact::LandingStarted { target, landing } => {
-                let gate = self.gate(truth.policy, target);
-                let based = self.tips.get(target) == Some(&landing.from);
-                Violation::unless(based, "pushes start from the tip that is known", || {
-                    format!("{landing:?}")
-                })?;
-                let frozen = self.frozen.contains(target);
-                Violation::unless(!frozen, "nothing is pushed to a frozen target", || target.to_string())?;
-                let mut barred =
-                    landing.requests.iter().filter_map(|(r, _)| self.bar(truth, *r, landing.from));
-                if let Some((rule, found)) = barred.next() {
-                    return Err(Violation::new(rule, found));
-                }
-                let key = (target.clone(), landing.from, landing.to);
-                if truth.policy.guarantee == Guarantee::EveryPush {
-                    self.by_push.insert(key.clone());
-                }
-                self.landings.insert(key, gate);
-                self.pushed_trees
-                    .extend(landing.requests.iter().map(|(request, _)| (*request, landing.tree)));
-                self.pushed.extend(landing.requests.iter().map(|(request, _)| (*request, false)));
-                Ok(())
-            }
-            Fact::LandingEnded { target, .. } => {
-                let requests = &self.requests;
-                self.pushed.retain(|r, _| requests.get(r).is_some_and(|r| r.target != *target));
-                Ok(())
-            }
-            Fact::Frozen { target, .. } => {
-                self.frozen.insert(target.clone());
-                Ok(())
-            }
-            Fact::Unfrozen { target, .. } => {
-                self.frozen.remove(target);
-                Ok(())
-            }
-            _ => Ok(()),
-        }
-    }
-
-    fn tip_is(
-        &self,
-        truth: &Truth,
-        target: &BranchName,
-        tip: CommitId,
-        green: bool,
-    ) -> Result<(), Violation> {
-        let gate = self.gate(truth.policy, target);
-        let flaked = truth.flaked.contains(&truth.git.tree(tip));
-        let so = flaked || truth.rules.is_green(&truth.git.files(tip), &gate) == green;
-        Violation::unless(so, "what is told of a tip is so", || truth.git.name(tip))
     }
 
     fn answer(&mut self, intake: IntakeSeq) -> Result<(), Violation> {
@@ -487,69 +266,6 @@ impl Ledger {
         let intake = record.intake;
         self.answered.insert(intake);
         Ok(())
-    }
-
-    fn run_ended(&mut self, run: &RunId, outcome: &RunOutcome) {
-        let Some(Asked { request, target, tree, gate, .. }) = self.runs.get(run).cloned() else { return };
-        if *outcome != RunOutcome::Green {
-            self.doubtful.extend(request);
-            self.doubtful.extend(self.made.get(&tree).into_iter().flatten());
-        }
-        match outcome {
-            RunOutcome::Green => {
-                self.greens.insert((tree, gate));
-            }
-            RunOutcome::Lost { .. } | RunOutcome::Cancelled => {
-                *self.lost.entry(tree).or_default() += 1;
-                *self.tries.entry((target, tree, gate)).or_default() += 1;
-            }
-            RunOutcome::Red { .. } | RunOutcome::TimedOut { .. } => {
-                self.reds.insert((tree, gate));
-            }
-        }
-    }
-
-    fn landed(&mut self, truth: &Truth, fact: &Fact) -> Result<(), Violation> {
-        let Fact::Landed { request, commit, tree, rollup, .. } = fact else { return Ok(()) };
-        if commit.is_some() {
-            self.needs_have_landed(*request)?;
-            self.is_tested_as_told(fact)?;
-        }
-        let record = self.live(*request)?;
-        let (target, head) = (record.target.clone(), record.head);
-        let shown = head.map(|h| truth.git.name(h)).unwrap_or_default();
-        let on_target = |commit: CommitId| {
-            truth.tips_had.get(&target).is_some_and(|t| t.iter().any(|t| truth.git.contains(*t, commit)))
-        };
-        if let Some(commit) = commit {
-            Violation::unless(truth.git.tree(*commit) == *tree, "the told tree is the commit's", || {
-                format!("{request} ({shown})")
-            })?;
-            Violation::unless(on_target(*commit), "landed means on the target", || {
-                format!("{request} ({shown})")
-            })?;
-            let key = (target.clone(), head.unwrap_or(*commit));
-            let earlier = self.landed_heads.insert(key, *request);
-            Violation::unless(earlier.is_none() || truth.rewound, "no content lands twice", || {
-                format!("{request} and {earlier:?} ({shown})")
-            })?;
-        }
-        Violation::unless(
-            head.is_some_and(on_target),
-            "landed means that the head is on the target",
-            || format!("{request} ({shown})"),
-        )?;
-        self.end_at(truth, *request);
-        if let Some(record) = self.requests.get_mut(request) {
-            (record.commit, record.rollup) = (*commit, *rollup);
-        }
-        self.end(*request, End::Landed)
-    }
-
-    fn end_at(&mut self, truth: &Truth, request: RequestId) {
-        if let Some(record) = self.requests.get_mut(&request) {
-            record.until = truth.now;
-        }
     }
 
     /// Whether the message needs no other answer than what is in custody: its head is pinned, or it is
