@@ -58,8 +58,9 @@ fn one_process(mirror: &Mirror, room: &Room, questions: &[&Question]) -> Result<
     let variables = vec![("GIT_OBJECT_DIRECTORY", room.dir().to_owned())];
     let git = Git { variables, synced: false, ..mirror.git.clone() };
     let source = questions.first().filter(|q| q.attributes).map(|q| format!("--attr-source={}", q.ours));
-    // What is written is thrown away.
-    let mut args = vec!["-c", "core.looseCompression=0"];
+    // What is written is thrown away. An id is an id, also where a branch has such a name: git only warns of that,
+    // and looks at six paths for each id to find out.
+    let mut args = vec!["-c", "core.looseCompression=0", "-c", "core.warnAmbiguousRefs=false"];
     args.extend(source.as_deref());
     args.extend(["merge-tree", "--write-tree", "--stdin", "-z", "--no-messages", "--name-only"]);
     let input: String = questions.iter().map(|q| format!("{} {}\n", q.ours, q.theirs)).collect();
