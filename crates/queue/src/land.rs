@@ -85,9 +85,12 @@ impl Queue {
         let above = above.get(..together)?;
         let is_green = |(p, _): &(&Place, Made)| p.ends_unit && matches!(p.standing, Standing::Green { .. });
         let is_decided = |(p, _): &(&Place, Made)| p.ends_unit && target.is_decided(p, walk);
-        let shared = self.batch_max(name, policy) > 1;
-        let highest = if shared { above.iter().rposition(is_green) } else { None };
-        let end = highest.or_else(|| above.iter().position(is_decided))?;
+        let end = if self.batch_max(name, policy) > 1 {
+            above.iter().rposition(is_green).or_else(|| above.iter().position(is_decided))
+        } else {
+            // Only those that land as one unit.
+            above.iter().position(|(p, _)| p.ends_unit).filter(|i| above.get(*i).is_some_and(is_decided))
+        }?;
         let members: Vec<Made> = above.get(..=end)?.iter().map(|(_, m)| *m).collect();
         if members.len() < 2 {
             return None;
@@ -150,8 +153,9 @@ impl Queue {
         let is_whole = single == line.single && !(target.one_at_a_time && single > 0);
         let batch =
             self.batch(name, walk, &line, policy).filter(|(_, green)| *green && is_whole).map(|(b, _)| b);
-        let known = batch.and_then(|b| Some((*target.rollups.get(&(b.base, b.top.commit))?, b)));
-        let Some((to, batch)) = known else { return landing(walk.tip, alone) };
+        let Some(batch) = batch else { return landing(walk.tip, alone) };
+        // Its merge commit is being made: a push of those beneath alone would take longer.
+        let to = *target.rollups.get(&(batch.base, batch.top.commit))?;
         let all = line.places.get(..single + batch.members.len())?;
         let rollup = Some(self.rollup(&batch));
         Some(Landing { to, tree: batch.top.tree, rollup, ..landing(walk.tip, all)? })

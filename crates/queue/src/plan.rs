@@ -154,11 +154,11 @@ impl Queue {
                 let stack = place.behind.iter().chain([&place.request]);
                 order(walk.tip, stack.filter_map(|id| spec(*id)).collect())
             }));
-        } else if let Some((base, stack)) = target.to_make_anew(walk) {
-            orders.push(order(base, stack.into_iter().filter_map(spec).collect()));
         } else if let Some(first) = walk.places.iter().find(missing) {
             let specs = walk.places.iter().filter(missing).filter_map(|p| spec(p.request)).collect();
             orders.push(order(first.base, specs));
+        } else if let Some((base, stack)) = target.to_make_anew(walk) {
+            orders.push(order(base, stack.into_iter().filter_map(spec).collect()));
         }
         let spare = self.spare_merges(name, walk, policy).into_iter();
         orders.extend(spare.map(|(base, stack)| order(base, stack.into_iter().filter_map(spec).collect())));

@@ -196,8 +196,11 @@ impl Act<'_> {
         let places = self.queue.places(name, self.policy);
         self.let_promoted_in(name, window, places.max(window * PLACES_PER_WINDOW));
         while let Some(walk) = self.walk(name) {
-            let carrying = walk.places.iter().filter(|p| p.carries()).count();
-            let in_the_way = walk.places.iter().filter(|p| !p.is_apart()).count();
+            // Who is being pushed keeps nobody from being tested meanwhile.
+            let pushed = |p: &Place| self.queue.targets.get(name).is_some_and(|t| t.is_landing(p.request));
+            let open: Vec<&Place> = walk.places.iter().filter(|p| !pushed(p)).collect();
+            let carrying = open.iter().filter(|p| p.carries()).count();
+            let in_the_way = open.iter().filter(|p| !p.is_apart()).count();
             if carrying >= places || in_the_way >= places.max(window * PLACES_PER_WINDOW) {
                 return;
             }

@@ -492,10 +492,14 @@ impl<'a> Act<'a> {
     fn declined(&mut self, name: &BranchName, why: &str) {
         let Some(landing) = self.queue.targets.get(name).and_then(|t| t.landing.clone()) else { return };
         self.give_up_landing(name, why, true);
-        if let [(request, commit)] = landing.requests[..]
-            && let Some(live) = self.queue.live.get(&request)
-        {
-            self.fail(request, failure::push_refused(live, commit, why));
+        let Some(((request, commit), mates)) = landing.requests.split_first() else { return };
+        let Some(live) = self.queue.live.get(request) else { return };
+        let is_mate = |id: &RequestId| self.queue.live.get(id).is_some_and(|r| r.unit == live.unit);
+        // Those that land together or not at all cannot be tried one by one.
+        if mates.is_empty() || (live.unit.is_some() && mates.iter().all(|(id, _)| is_mate(id))) {
+            let mates: Vec<String> = mates.iter().map(|(id, _)| id.to_string()).collect();
+            let failure = failure::push_refused(live, *commit, why);
+            self.fail(*request, failure::together_with(failure, &mates));
         }
     }
 
