@@ -85,11 +85,13 @@ impl Queue {
         let above = above.get(..together)?;
         let is_green = |(p, _): &(&Place, Made)| p.ends_unit && matches!(p.standing, Standing::Green { .. });
         let is_decided = |(p, _): &(&Place, Made)| p.ends_unit && target.is_decided(p, walk);
-        let end = if self.batch_max(name, policy) > 1 {
-            above.iter().rposition(is_green).or_else(|| above.iter().position(is_decided))
-        } else {
+        let shared = self.batch_max(name, policy) > 1;
+        let end = if target.one_at_a_time {
             // Only those that land as one unit.
             above.iter().position(|(p, _)| p.ends_unit).filter(|i| above.get(*i).is_some_and(is_decided))
+        } else {
+            let highest = if shared { above.iter().rposition(is_green) } else { None };
+            highest.or_else(|| above.iter().position(is_decided))
         }?;
         let members: Vec<Made> = above.get(..=end)?.iter().map(|(_, m)| *m).collect();
         if members.len() < 2 {
