@@ -152,7 +152,7 @@ impl Engine {
                     self.watch().await?;
                 }
                 _ = tidy.tick(), if self.queue.pending() == 0 => self.hands.tidy(),
-                () = tokio::time::sleep_until(wake) => {}
+                () = tokio::time::sleep_until(wake) => self.watch().await?,
             }
             self.hands.reconcile(&self.queue, &self.policy).await;
         }

@@ -15,6 +15,7 @@ use yardmaster_queue::{Definitions, Order, PinAsk, Policy, Queue};
 
 use crate::api::Round;
 use crate::caught;
+use crate::clock;
 use crate::compare::{self, Matrices, Question};
 use crate::happening::Happening;
 use crate::in_hand::InHand;
@@ -154,6 +155,9 @@ impl Hands {
                     }
                 }
             }
+        }
+        if let Some(at) = queue.look_again() {
+            self.wake_at(now + Duration::from_millis(at.since(clock::now())));
         }
         self.gathering.retain(|target, _| pins.contains(target));
         self.vanished.keep(&wanted);

@@ -204,9 +204,14 @@ impl Queue {
                 let why = "the remote answers again".to_owned();
                 return Some(Caused::notice(at, EventBody::Resumed, why, "remote"));
             }
-            Fact::LandingStarted { target, landing } => self.target(target).landing = Some(landing.clone()),
+            Fact::LandingStarted { target, landing } => {
+                let target = self.target(target);
+                target.landing = Some(landing.clone());
+                target.pushes.started(at);
+            }
             Fact::LandingEnded { target: name, declined, .. } => {
                 let target = self.target(name);
+                target.pushes.given_up();
                 let several = target.landing.take().is_some_and(|l| l.requests.len() > 1);
                 target.one_at_a_time |= *declined && several;
                 self.put_in_front(name);
@@ -501,6 +506,7 @@ impl Queue {
             requests.retain(|(r, _)| *r != id);
             if requests.is_empty() {
                 target.landing = None;
+                target.pushes.landed(at);
                 target.one_at_a_time = false;
             }
         }

@@ -1,7 +1,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use yardmaster_protocol::{AgentName, BranchName, Globs, IntakeSeq, RequestId};
+use yardmaster_protocol::{AgentName, BranchName, Globs, IntakeSeq, Millis, RequestId};
 
 use crate::few::Few;
 use crate::intent::Place;
@@ -51,6 +51,8 @@ pub(crate) struct Index {
     pub(crate) neighbours: BTreeMap<RequestId, BTreeSet<RequestId>>,
     /// Live requests that may be held, or were: whoever is not among them is not.
     pub(crate) attended: BTreeSet<RequestId>,
+    /// Until when a push waits for more, by target.
+    pub(crate) pushed_at: BTreeMap<BranchName, Millis>,
     /// Whose dependencies are told as they are.
     pub(crate) quiet: Quiet,
     /// Live requests that an operator moved to the front.

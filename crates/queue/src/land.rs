@@ -230,6 +230,7 @@ fn landing(from: CommitId, places: &[(&Place, Made)]) -> Option<Landing> {
 impl Act<'_> {
     /// Decides on the next push.
     pub(crate) fn start_landing(&mut self, name: &BranchName) {
+        self.queue.index.pushed_at.remove(name);
         let Some(target) = self.queue.targets.get(name) else { return };
         if target.landing.is_some() || target.frozen.is_some() || self.queue.remote_lost.is_some() {
             return;
@@ -240,6 +241,10 @@ impl Act<'_> {
             for (request, commit) in landing.requests {
                 self.land(name, request, commit, walk.tip);
             }
+            return;
+        }
+        if let Some(until) = self.queue.more_is_due(name, &walk, &landing, self.policy) {
+            self.queue.index.pushed_at.insert(name.clone(), until);
             return;
         }
         self.emit(Fact::LandingStarted { target: name.clone(), landing });

@@ -9,6 +9,7 @@ mod check;
 mod compare;
 mod definitions;
 mod depend;
+mod due;
 mod elsewhere;
 mod explain;
 mod failure;

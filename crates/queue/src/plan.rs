@@ -1,6 +1,6 @@
 use serde::Serialize;
 use yardmaster_protocol::{
-    Assembly, BranchName, CandidateSpec, ChangelogEdit, CommitId, GateJob, Independence, Landing, RequestId,
+    Assembly, BranchName, CandidateSpec, ChangelogEdit, CommitId, GateJob, Independence, Landing, Millis, RequestId,
     Rollup,
 };
 
@@ -118,6 +118,11 @@ impl Queue {
             orders.extend(landing.map(|landing| Order::Land { target: name.clone(), landing }));
         }
         Plan { orders }
+    }
+
+    /// When the queue wants to be asked again even if nothing happens.
+    pub fn look_again(&self) -> Option<Millis> {
+        self.index.pushed_at.values().min().copied()
     }
 
     fn pins(&self, name: &BranchName) -> Option<Order> {

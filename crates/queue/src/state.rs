@@ -9,6 +9,7 @@ use yardmaster_protocol::{
 
 use crate::compare::Compared;
 use crate::definitions::ReadDefinitions;
+use crate::due::Pushes;
 use crate::flake::Flakes;
 use crate::freeze::Frozen;
 use crate::independent::Evidence;
@@ -278,6 +279,9 @@ pub(crate) struct Target {
     /// The latest landings, oldest first.
     #[serde(default)]
     pub(crate) brought: VecDeque<Brought>,
+    /// How long pushes take.
+    #[serde(default)]
+    pub(crate) pushes: Pushes,
 }
 
 impl Default for Target {
@@ -301,6 +305,7 @@ impl Default for Target {
             paused: None,
             compared: Compared::default(),
             rollups: BTreeMap::new(),
+            pushes: Pushes::default(),
             record: Record::default(),
             ours: None,
             times: Times::default(),
