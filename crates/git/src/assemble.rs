@@ -8,6 +8,7 @@ use crate::candidate::write_commit;
 use crate::durable::sync_stack;
 use crate::guard::Made;
 use crate::inverse::steps;
+use crate::matrix::history::Base;
 use crate::merge::{Merge, merge};
 use crate::mergetree::merge_trees;
 use crate::objects::{commit_id, find_commit, merge_bases, oid, tree_id};
@@ -104,7 +105,7 @@ impl Mirror {
         claims: &mut Vec<Claim>,
     ) -> Result<Assembly, GitError> {
         let (base, head) = (find_commit(repo, top)?, find_commit(repo, spec.head)?);
-        let forks = merge_bases(repo, base.id(), head.id())?;
+        let forks = self.forks(repo, base.id(), head.id())?;
         let known_as = Known {
             ours: base.tree_id(),
             head: head.id(),
@@ -144,6 +145,16 @@ impl Mirror {
             }
         }
         made_of(repo, spec, (&base, &head), merged, by)
+    }
+
+    /// Where the two left each other. Every stack is walked again from its top, so what commits say is kept.
+    fn forks(&self, repo: &Repository, base: Oid, head: Oid) -> Result<Vec<Oid>, GitError> {
+        let found = self.history.lock().ok().map(|mut history| history.base(repo, base, head)).transpose()?;
+        match found {
+            Some(Base::One(fork)) => Ok(vec![fork]),
+            Some(Base::None) => Ok(Vec::new()),
+            Some(Base::Many(_)) | None => merge_bases(repo, base, head),
+        }
     }
 
     fn remember(&self, merge: Known, tree: Oid) {

@@ -77,9 +77,9 @@ fn collect(odb: &Odb<'_>, tree: Oid, others: &[Oid], new: &mut BTreeSet<Oid>) ->
     let others: Vec<Vec<Entry<'_>>> =
         raw.iter().map(|object| parse_tree(object.data())).collect::<Result<_, _>>()?;
     let read = odb.read(tree)?;
+    let mut rest: Vec<&[Entry<'_>]> = others.iter().map(Vec::as_slice).collect();
     for entry in parse_tree(read.data())? {
-        let at: Vec<&Entry<'_>> =
-            others.iter().filter_map(|other| other.iter().find(|e| e.name == entry.name)).collect();
+        let at: Vec<&Entry<'_>> = rest.iter_mut().filter_map(|other| at_name(other, &entry)).collect();
         if at.iter().any(|other| other.id == entry.id) {
             continue;
         }
@@ -91,6 +91,13 @@ fn collect(odb: &Odb<'_>, tree: Oid, others: &[Oid], new: &mut BTreeSet<Oid>) ->
         }
     }
     Ok(())
+}
+
+/// The line of that name; trees are in one order, so what comes before it is not needed again.
+fn at_name<'a, 'e>(rest: &mut &'a [Entry<'e>], entry: &Entry<'_>) -> Option<&'a Entry<'e>> {
+    let skipped = rest.iter().take_while(|e| e.is_before(entry)).count();
+    *rest = rest.get(skipped..)?;
+    rest.first().filter(|e| e.name == entry.name)
 }
 
 /// Packs were synced when they were written, and of other repositories' commits there is no object here.

@@ -1,7 +1,7 @@
 mod change;
 mod consider;
 mod enter;
-mod history;
+pub(crate) mod history;
 mod meet;
 mod oracle;
 mod recent;

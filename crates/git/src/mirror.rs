@@ -12,6 +12,8 @@ use crate::durable::{remove_torn, replace_file};
 use crate::environment::Environment;
 use crate::git::Git;
 use crate::guard::Landings;
+
+use crate::matrix::history::History;
 use crate::objects::trust_what_is_here;
 use crate::options::GitOptions;
 use crate::sweep::sweep;
@@ -29,6 +31,8 @@ pub struct Mirror {
     pub(crate) counters: Counters,
     pub(crate) landings: Landings,
     pub(crate) merged: Merged,
+    /// Commits and their parents, as far as merges were looked at.
+    pub(crate) history: Mutex<History>,
     /// Two fetches at once would fight for the lock of one ref.
     pub(crate) fetching: Mutex<()>,
     idle: Mutex<Vec<Idle>>,
@@ -109,6 +113,7 @@ impl Mirror {
             counters: Counters::default(),
             landings: Landings::default(),
             merged: Merged::default(),
+            history: Mutex::new(History::new()),
             fetching: Mutex::new(()),
             idle: Mutex::new(vec![Idle(repo)]),
             _alone: alone,

@@ -19,7 +19,7 @@ const FOUND: u8 = 8;
 
 /// Where two histories left each other.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Base {
+pub(crate) enum Base {
     One(Oid),
     /// Several that are equally good; one of them.
     Many(Oid),
@@ -33,7 +33,7 @@ pub(super) struct Parting {
     pub(super) only_ours: HashSet<Oid>,
 }
 
-#[derive(Clone)]
+#[derive(Debug, Clone)]
 struct Node {
     time: i64,
     tree: Oid,
@@ -48,13 +48,14 @@ struct Paint {
 }
 
 /// The graph of commits as far as it was walked.
-pub(super) struct History {
+#[derive(Debug)]
+pub(crate) struct History {
     nodes: Recent<Oid, Node>,
     bases: Recent<(Oid, Oid), Base>,
 }
 
 impl History {
-    pub(super) fn new() -> History {
+    pub(crate) fn new() -> History {
         History { nodes: Recent::new(COMMITS), bases: Recent::new(BASES) }
     }
 
@@ -82,7 +83,7 @@ impl History {
     }
 
     /// The merge base of two commits, remembered.
-    pub(super) fn base(&mut self, repo: &Repository, ours: Oid, theirs: Oid) -> Result<Base, GitError> {
+    pub(crate) fn base(&mut self, repo: &Repository, ours: Oid, theirs: Oid) -> Result<Base, GitError> {
         let key = (ours.min(theirs), ours.max(theirs));
         if let Some(known) = self.bases.get(key, |_| 1) {
             return Ok(known);

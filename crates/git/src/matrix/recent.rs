@@ -3,6 +3,7 @@ use std::hash::Hash;
 
 /// Keeps what was used lately, within a limit: two generations, of which the older one is dropped when
 /// the younger one is full.
+#[derive(Debug)]
 pub(super) struct Recent<K, V> {
     young: HashMap<K, V>,
     old: HashMap<K, V>,
