@@ -418,8 +418,10 @@ impl Queue {
                 attempt: *attempt,
                 asked: Some(at),
                 behind: behind.clone(),
+                beside: 0,
             },
         );
+        target.note_company();
         self.caused(
             id,
             at,
@@ -449,8 +451,10 @@ impl Queue {
                 attempt: *attempt,
                 asked: Some(at),
                 behind: Vec::new(),
+                beside: 0,
             },
         );
+        target.note_company();
     }
 
     fn run_ended(&mut self, id: &RunId, outcome: &RunOutcome, ms: u64, at: Millis) {
@@ -458,6 +462,9 @@ impl Queue {
         self.prove(id, outcome);
         for target in self.targets.values_mut() {
             let Some(run) = target.runs.remove(id) else { continue };
+            if matches!(outcome, RunOutcome::Green | RunOutcome::Red { .. }) {
+                target.pace.note(&run.gate_id, run.beside, ms);
+            }
             target.note_evidence(id, outcome);
             let key = (run.tree, run.gate_id.clone());
             let earlier = target.verdicts.get(&key).cloned();

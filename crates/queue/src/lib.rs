@@ -26,6 +26,7 @@ mod land;
 mod learn;
 mod odds;
 mod order;
+mod pace;
 mod pair;
 mod parallel;
 mod pause;

@@ -137,11 +137,15 @@ impl Queue {
         let Some(target) = self.targets.get(name) else { return 0 };
         let window = target.window(policy) as usize;
         let apart = target.independence() != yardmaster_protocol::Independence::None;
-        match policy.slots as usize {
+        let batches = self.batch_max(name, policy) > 1;
+        let slots = match policy.slots as usize {
             0 => window,
-            slots if apart || self.batch_max(name, policy) > 1 => window.min(slots),
+            slots if apart || batches => window.min(slots),
             _ => window,
-        }
+        };
+        // Only where a slot that stays empty keeps nobody from being decided.
+        let gate = target.gate(policy).ok().filter(|_| batches);
+        gate.and_then(|gate| target.pace.most(&gate.id())).map_or(slots, |most| slots.min(most))
     }
 
     /// So many more runs may be asked for now.

@@ -17,6 +17,7 @@ use crate::index::Index;
 use crate::intent::{Intended, Place};
 use crate::learn::Times;
 use crate::odds::{Record, Suspicion};
+use crate::pace::Pace;
 use crate::pair::Brought;
 use crate::pause::Pause;
 use crate::policy::{GateRule, Policy};
@@ -282,6 +283,9 @@ pub(crate) struct Target {
     /// How long pushes take.
     #[serde(default)]
     pub(crate) pushes: Pushes,
+    /// Whether runs slow each other.
+    #[serde(default)]
+    pub(crate) pace: Pace,
 }
 
 impl Default for Target {
@@ -306,6 +310,7 @@ impl Default for Target {
             compared: Compared::default(),
             rollups: BTreeMap::new(),
             pushes: Pushes::default(),
+            pace: Pace::default(),
             record: Record::default(),
             ours: None,
             times: Times::default(),
@@ -345,6 +350,12 @@ impl Target {
         }
         let least = policy.window_min.max(1);
         self.window.unwrap_or(policy.window_max).clamp(least, policy.window_max.max(least))
+    }
+
+    /// One more run is under way.
+    pub(crate) fn note_company(&mut self) {
+        let count = u32::try_from(self.runs.len()).unwrap_or(u32::MAX);
+        self.runs.values_mut().for_each(|run| run.beside = run.beside.max(count));
     }
 
     pub(crate) fn is_landing(&self, request: RequestId) -> bool {
@@ -393,6 +404,9 @@ pub(crate) struct Run {
     /// What it stands on, lowest first.
     #[serde(default)]
     pub(crate) behind: Vec<RequestId>,
+    /// The most that were under way at a time since it was asked for, with itself; 0 in older snapshots.
+    #[serde(default)]
+    pub(crate) beside: u32,
 }
 
 impl Queue {
