@@ -5,7 +5,7 @@ use git2::{Oid, Repository};
 use yardmaster_protocol::{Assembled, Assembly, CandidateSpec, CommitId, MergedBy};
 
 use crate::candidate::write_commit;
-use crate::durable::sync_stack;
+use crate::durable::{collect, sync_all};
 use crate::guard::Made;
 use crate::inverse::steps;
 use crate::matrix::history::Base;
@@ -52,18 +52,19 @@ impl Mirror {
         self.with_repository(|repo| {
             let mut confirmed: HashSet<Pair> = HashSet::new();
             let mut distrusted: HashSet<Pair> = HashSet::new();
+            let (mut written, mut certain) = (Vec::new(), Vec::new());
             // Ends: each round distrusts a pair more, and a distrusted pair is never claimed again.
             loop {
-                let (stack, claims) = self.stack(repo, base, specs, &distrusted)?;
+                let (stack, claims) = self.stack(repo, base, specs, &distrusted, &mut written)?;
                 let open: Vec<Claim> =
                     claims.into_iter().filter(|c| !confirmed.contains(&(c.base, c.head))).collect();
                 let wrong = self.disputed(&open)?;
                 confirmed.extend(open.iter().map(|c| (c.base, c.head)));
-                for claim in open.into_iter().filter(|c| !wrong.contains(&(c.base, c.head))) {
-                    self.remember(claim.known_as, claim.tree);
-                }
+                certain.extend(open.into_iter().filter(|c| !wrong.contains(&(c.base, c.head))));
                 if wrong.is_empty() {
-                    sync_stack(repo, &stack)?;
+                    sync_all(repo, written)?;
+                    // What is remembered is not written again, so it has to be on the disk.
+                    certain.into_iter().for_each(|claim: Claim| self.remember(claim.known_as, claim.tree));
                     return Ok(stack);
                 }
                 distrusted.extend(wrong);
@@ -77,6 +78,7 @@ impl Mirror {
         base: CommitId,
         specs: &[CandidateSpec],
         distrusted: &HashSet<Pair>,
+        written: &mut Vec<Oid>,
     ) -> Result<(Vec<Assembled>, Vec<Claim>), GitError> {
         let mut claims = Vec::new();
         let mut stack = Vec::with_capacity(specs.len());
@@ -85,7 +87,7 @@ impl Mirror {
             let assembly = if distrusted.contains(&(oid(top), oid(spec.head))) {
                 disagreement()
             } else {
-                self.candidate(repo, top, spec, &mut claims)?
+                self.candidate(repo, top, spec, &mut claims, written)?
             };
             let clean = match &assembly {
                 Assembly::Clean { commit, .. } => Some(*commit),
@@ -103,6 +105,7 @@ impl Mirror {
         top: CommitId,
         spec: &CandidateSpec,
         claims: &mut Vec<Claim>,
+        written: &mut Vec<Oid>,
     ) -> Result<Assembly, GitError> {
         let (base, head) = (find_commit(repo, top)?, find_commit(repo, spec.head)?);
         let forks = self.forks(repo, base.id(), head.id())?;
@@ -115,9 +118,9 @@ impl Mirror {
         let remembered = self.merged.lock().ok().and_then(|known| known.get(&known_as).copied());
         let remembered = remembered.filter(|tree| repo.find_tree(*tree).is_ok());
         if let Some(merged) = remembered {
-            return made_of(repo, spec, (&base, &head), merged, MergedBy::Memory);
+            return made_of(repo, spec, (&base, &head), merged, MergedBy::Memory, written);
         }
-        let (merged, by, forks) = match merge(repo, &self.git, base.id(), head.id(), forks)? {
+        let (merged, by, forks) = match merge(repo, &self.git, base.id(), head.id(), forks, written)? {
             Merge::Contained => {
                 let tree = tree_id(base.tree_id());
                 return Ok(Assembly::Clean { commit: top, tree, by: MergedBy::Memory });
@@ -144,7 +147,7 @@ impl Mirror {
                 self.counters.escalated.fetch_add(1, Ordering::Relaxed);
             }
         }
-        made_of(repo, spec, (&base, &head), merged, by)
+        made_of(repo, spec, (&base, &head), merged, by, written)
     }
 
     /// Where the two left each other. Every stack is walked again from its top, so what commits say is kept.
@@ -207,16 +210,21 @@ fn made_of(
     (base, head): (&git2::Commit<'_>, &git2::Commit<'_>),
     merged: Oid,
     by: MergedBy,
+    written: &mut Vec<Oid>,
 ) -> Result<Assembly, GitError> {
     let tree = match spec.changelog.as_ref().map(|edit| changelog::edit(repo, merged, edit)).transpose()? {
         None => merged,
-        Some(Ok(edited)) => edited,
+        Some(Ok(edited)) => {
+            collect(&repo.odb()?, edited, Some(merged), written)?;
+            edited
+        }
         Some(Err(detail)) => {
             let paths = spec.changelog.iter().map(|edit| edit.path.clone()).collect();
             return Ok(Assembly::Conflict { paths, detail, hunk: None });
         }
     };
     let commit = write_commit(repo, spec, base, head, tree)?;
+    written.push(commit);
     Ok(Assembly::Clean { commit: commit_id(commit), tree: tree_id(tree), by })
 }
 

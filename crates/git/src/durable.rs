@@ -1,14 +1,12 @@
-use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io::{ErrorKind, Write as _};
 use std::path::{Path, PathBuf};
 
 use git2::{Odb, Oid, Repository};
-use yardmaster_protocol::{Assembled, Assembly};
 
 use crate::GitError;
 use crate::git::Git;
-use crate::objects::{Entry, find_commit, parse_tree};
+use crate::objects::parse_tree;
 
 /// What `git` syncs when it writes to the mirror. By default it does so for packs only, and a head that
 /// was taken into custody could be gone after a power cut. Refs are not worth a sync each: the journal knows
@@ -33,27 +31,13 @@ pub(crate) fn replace_file(path: &Path, text: &str) -> Result<(), GitError> {
     fs::rename(&fresh, path).map_err(GitError::io(path))
 }
 
-/// Brings what was assembled onto the disk: libgit2 leaves that to the kernel, but the journal will count
-/// on it.
-pub(crate) fn sync_stack(repo: &Repository, stack: &[Assembled]) -> Result<(), GitError> {
-    let odb = repo.odb()?;
-    let mut new = BTreeSet::new();
-    for assembled in stack {
-        let Assembly::Clean { commit, .. } = &assembled.assembly else { continue };
-        if *commit == assembled.base {
-            continue;
-        }
-        let commit = find_commit(repo, *commit)?;
-        let parents: Vec<Oid> = commit.parents().map(|parent| parent.tree_id()).collect();
-        collect(&odb, commit.tree_id(), &parents, &mut new)?;
-        new.insert(commit.id());
-    }
-    let new: Vec<Oid> = new.into_iter().collect();
-    sync_all(repo.path(), &new)
-}
-
-/// Several threads, because the file system brings what they ask for at the same time onto the disk at once.
-fn sync_all(mirror: &Path, objects: &[Oid]) -> Result<(), GitError> {
+/// Brings objects onto the disk that were written by libgit2: it leaves that to the kernel, but the journal will
+/// count on them. Several threads, because the file system brings what they ask for at the same time onto the disk
+/// at once.
+pub(crate) fn sync_all(repo: &Repository, mut objects: Vec<Oid>) -> Result<(), GitError> {
+    objects.sort_unstable();
+    objects.dedup();
+    let mirror = repo.path();
     let sync = |some: &[Oid]| some.iter().try_for_each(|object| sync_loose(mirror, *object));
     let each = objects.len().div_ceil(SYNCED_AT_ONCE).max(1);
     std::thread::scope(|scope| {
@@ -68,36 +52,31 @@ fn sync_all(mirror: &Path, objects: &[Oid]) -> Result<(), GitError> {
     })
 }
 
-/// What is in a tree and in none of the others at the same place.
-fn collect(odb: &Odb<'_>, tree: Oid, others: &[Oid], new: &mut BTreeSet<Oid>) -> Result<(), GitError> {
-    if others.contains(&tree) || !new.insert(tree) {
-        return Ok(());
-    }
-    let raw: Vec<_> = others.iter().map(|other| odb.read(*other)).collect::<Result<_, _>>()?;
-    let others: Vec<Vec<Entry<'_>>> =
-        raw.iter().map(|object| parse_tree(object.data())).collect::<Result<_, _>>()?;
-    let read = odb.read(tree)?;
-    let mut rest: Vec<&[Entry<'_>]> = others.iter().map(Vec::as_slice).collect();
-    for entry in parse_tree(read.data())? {
-        let at: Vec<&Entry<'_>> = rest.iter_mut().filter_map(|other| at_name(other, &entry)).collect();
-        if at.iter().any(|other| other.id == entry.id) {
+/// What is in `tree` and not at the same place in `other`.
+pub(crate) fn collect(
+    odb: &Odb<'_>,
+    tree: Oid,
+    other: Option<Oid>,
+    new: &mut Vec<Oid>,
+) -> Result<(), GitError> {
+    let mut open = vec![(tree, other)];
+    while let Some((tree, other)) = open.pop() {
+        if Some(tree) == other {
             continue;
         }
-        if entry.is_tree() {
-            let at: Vec<Oid> = at.iter().filter(|e| e.is_tree()).map(|e| e.id).collect();
-            collect(odb, entry.id, &at, new)?;
-        } else {
-            new.insert(entry.id);
+        new.push(tree);
+        let (raw, beside) = (odb.read(tree)?, other.map(|other| odb.read(other)).transpose()?);
+        let beside = parse_tree(beside.as_ref().map_or(&[][..], |tree| tree.data()))?;
+        for entry in parse_tree(raw.data())? {
+            let at = beside.iter().find(|e| e.name == entry.name && e.is_tree() == entry.is_tree());
+            match at {
+                Some(at) if at.id == entry.id => {}
+                _ if entry.is_tree() => open.push((entry.id, at.map(|at| at.id))),
+                _ => new.push(entry.id),
+            }
         }
     }
     Ok(())
-}
-
-/// The line of that name; trees are in one order, so what comes before it is not needed again.
-fn at_name<'a, 'e>(rest: &mut &'a [Entry<'e>], entry: &Entry<'_>) -> Option<&'a Entry<'e>> {
-    let skipped = rest.iter().take_while(|e| e.is_before(entry)).count();
-    *rest = rest.get(skipped..)?;
-    rest.first().filter(|e| e.name == entry.name)
 }
 
 /// Packs were synced when they were written, and of other repositories' commits there is no object here.

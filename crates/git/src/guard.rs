@@ -388,7 +388,7 @@ mod tests {
         let odb = repo.odb().expect("objects");
         let forks = merge_bases(&repo, landed, head).expect("bases");
         let astray = |base: Oid, by: MergedBy| {
-            let merged = match merge_trees(&odb, tree(base), tree(landed), tree(head)) {
+            let merged = match merge_trees(&odb, tree(base), tree(landed), tree(head), &mut Vec::new()) {
                 Ok(merged) => merged,
                 Err(Stop::Escalate(why)) => panic!("{why}"),
                 Err(Stop::Failed(why)) => panic!("{why}"),

@@ -1,11 +1,12 @@
 use std::collections::BTreeMap;
 use std::ops::Range;
 
-use git2::{DiffOptions, Oid, Repository};
+use git2::{OdbObject, Oid, Repository};
 use imara_diff::{Algorithm, Diff, Hunk, InternedInput};
 
 use crate::GitError;
 use crate::hunks::MAX_BLOB;
+use crate::objects::{Entry, parse_tree};
 
 /// The most of a hunk that is shown, in bytes.
 pub(crate) const MAX_SHOWN: usize = 2_048;
@@ -21,24 +22,53 @@ pub(crate) struct Step {
 pub(crate) type Steps = BTreeMap<Vec<u8>, Step>;
 
 pub(crate) fn steps(repo: &Repository, from: Oid, to: Oid) -> Result<Steps, GitError> {
+    let odb = repo.odb()?;
     let mut steps = Steps::new();
-    if from == to {
-        return Ok(steps);
-    }
-    let (from, to) = (repo.find_tree(from)?, repo.find_tree(to)?);
-    let mut options = DiffOptions::new();
-    options.context_lines(0).skip_binary_check(true);
-    let diff = repo.diff_tree_to_tree(Some(&from), Some(&to), Some(&mut options))?;
-    for delta in diff.deltas() {
-        let id = |file: git2::DiffFile<'_>| Some(file.id()).filter(|id| !id.is_zero());
-        let (old, new) = (delta.old_file(), delta.new_file());
-        let Some(path) = new.path_bytes().or_else(|| old.path_bytes()) else { continue };
-        // A file that became a directory or a link comes as two.
-        let step = steps.entry(path.to_vec()).or_insert(Step { old: None, new: None });
-        step.old = step.old.or(id(old));
-        step.new = step.new.or(id(new));
+    let mut open = vec![(Vec::new(), Some(from), Some(to))];
+    while let Some((dir, from, to)) = open.pop() {
+        if from == to {
+            continue;
+        }
+        let read = |tree: Option<Oid>| tree.map(|tree| odb.read(tree)).transpose();
+        let (before, after) = (read(from)?, read(to)?);
+        let (before, after) = (lines(before.as_ref())?, lines(after.as_ref())?);
+        for (name, old, new) in side_by_side(&before, &after) {
+            if old == new {
+                continue;
+            }
+            let path = || [dir.as_slice(), name].concat();
+            let tree = |e: Option<&Entry<'_>>| e.filter(|e| e.is_tree()).map(|e| e.id);
+            let (old_tree, new_tree) = (tree(old), tree(new));
+            if old_tree.is_some() || new_tree.is_some() {
+                open.push(([dir.as_slice(), name, b"/"].concat(), old_tree, new_tree));
+            }
+            let file = |e: Option<&Entry<'_>>| e.filter(|e| !e.is_tree()).map(|e| e.id);
+            let step = Step { old: file(old), new: file(new) };
+            if step.old.is_some() || step.new.is_some() {
+                steps.insert(path(), step);
+            }
+        }
     }
     Ok(steps)
+}
+
+/// The lines of a tree by plain name, so that a file and a directory of one name meet.
+fn lines<'a>(tree: Option<&'a OdbObject<'_>>) -> Result<Vec<Entry<'a>>, GitError> {
+    let mut lines = parse_tree(tree.map_or(&[][..], |tree| tree.data()))?;
+    lines.sort_by(|a, b| a.name.cmp(b.name));
+    Ok(lines)
+}
+
+type Pair<'s, 'a> = (&'a [u8], Option<&'s Entry<'a>>, Option<&'s Entry<'a>>);
+
+fn side_by_side<'s, 'a>(before: &'s [Entry<'a>], after: &'s [Entry<'a>]) -> Vec<Pair<'s, 'a>> {
+    let (mut before, mut after) = (before.iter().peekable(), after.iter().peekable());
+    let mut pairs = Vec::new();
+    while let Some(name) = before.peek().into_iter().chain(after.peek()).map(|e| e.name).min() {
+        let (old, new) = (before.next_if(|e| e.name == name), after.next_if(|e| e.name == name));
+        pairs.push((name, old, new));
+    }
+    pairs
 }
 
 /// Whether `later` undoes at one path all that `earlier` did there; then the text that shows it.
@@ -129,5 +159,60 @@ impl<'a> Edits<'a> {
             }
         }
         text
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use git2::build::TreeUpdateBuilder;
+    use git2::{FileMode, Repository};
+    use proptest::prelude::{Strategy, any, proptest};
+
+    use super::*;
+
+    /// Files of few names at few places, so that they meet, and that a directory takes a file's place.
+    fn files() -> impl Strategy<Value = BTreeMap<String, (u8, bool)>> {
+        let name =
+            proptest::sample::select(vec!["a", "a.b", "a0", "a/b", "a/b/c", "b/a", "b", "c/d/e", "c/d"]);
+        proptest::collection::btree_map(name.prop_map(str::to_owned), (0_u8..3, any::<bool>()), 0..7)
+    }
+
+    fn written(repo: &Repository, files: &BTreeMap<String, (u8, bool)>) -> Oid {
+        let empty = repo.treebuilder(None).and_then(|b| b.write()).expect("a tree");
+        let mut update = TreeUpdateBuilder::new();
+        for (path, (text, runs)) in files {
+            let is_dir = files.keys().any(|other| other.starts_with(&format!("{path}/")));
+            if !is_dir {
+                let blob = repo.blob(&[*text]).expect("a blob");
+                let mode = if *runs { FileMode::BlobExecutable } else { FileMode::Blob };
+                update.upsert(path.as_str(), blob, mode);
+            }
+        }
+        update.create_updated(repo, &repo.find_tree(empty).expect("a tree")).expect("written")
+    }
+
+    fn of_libgit2(repo: &Repository, from: Oid, to: Oid) -> Steps {
+        let tree = |id| repo.find_tree(id).expect("a tree");
+        let diff = repo.diff_tree_to_tree(Some(&tree(from)), Some(&tree(to)), None).expect("a diff");
+        let mut steps = Steps::new();
+        for delta in diff.deltas() {
+            let id = |file: git2::DiffFile<'_>| Some(file.id()).filter(|id| !id.is_zero());
+            let (old, new) = (delta.old_file(), delta.new_file());
+            let path = new.path_bytes().or_else(|| old.path_bytes()).expect("a path");
+            let step = steps.entry(path.to_vec()).or_insert(Step { old: None, new: None });
+            step.old = step.old.or(id(old));
+            step.new = step.new.or(id(new));
+        }
+        steps
+    }
+
+    proptest! {
+        #[test]
+        fn what_differs_is_what_libgit2_sees(before in files(), after in files()) {
+            let dir = tempfile::tempdir().expect("a directory");
+            let repo = Repository::init_bare(dir.path()).expect("a repository");
+            let (from, to) = (written(&repo, &before), written(&repo, &after));
+            assert_eq!(steps(&repo, from, to).expect("read"), of_libgit2(&repo, from, to));
+        }
     }
 }

@@ -26,13 +26,15 @@ pub(crate) enum Merge {
     },
 }
 
-/// Merges in memory where that is exact, else asks git; `bases` are where the two left each other.
+/// Merges in memory where that is exact, else asks git; `bases` are where the two left each other. What was
+/// `written` here is not on the disk yet; git syncs what it writes.
 pub(crate) fn merge(
     repo: &Repository,
     git: &Git,
     ours: Oid,
     theirs: Oid,
     bases: Vec<Oid>,
+    written: &mut Vec<Oid>,
 ) -> Result<Merge, GitError> {
     let base = match bases[..] {
         [] => {
@@ -44,7 +46,7 @@ pub(crate) fn merge(
         _ => return escalate(repo, git, ours, theirs, "there are several merge bases", bases),
     };
     let tree = |commit: Oid| Ok::<_, git2::Error>(repo.find_commit(commit)?.tree_id());
-    match merge_trees(&repo.odb()?, tree(base)?, tree(ours)?, tree(theirs)?) {
+    match merge_trees(&repo.odb()?, tree(base)?, tree(ours)?, tree(theirs)?, written) {
         Ok(tree) => Ok(Merge::Clean { tree, by: MergedBy::Memory, bases }),
         Err(Stop::Escalate(why)) => escalate(repo, git, ours, theirs, why, bases),
         Err(Stop::Failed(error)) => Err(error),

@@ -29,11 +29,6 @@ impl Entry<'_> {
         self.mode == TREE
     }
 
-    /// Whether it comes earlier in a tree.
-    pub(crate) fn is_before(&self, other: &Entry<'_>) -> bool {
-        sort_key(self).lt(sort_key(other))
-    }
-
     /// A file whose content can be merged line by line.
     pub(crate) fn is_regular(&self) -> bool {
         matches!(self.mode, 0o100_644 | 0o100_755)

@@ -29,11 +29,19 @@ impl<E: Into<GitError>> From<E> for Stop {
 /// Git's renames matter only where the other side changed or deleted the renamed file, or added to
 /// a directory that is gone. Each of these shows here as a path that both sides changed and that is
 /// no pair of regular files, so all of them stop the walk, and no rename has to be looked for.
-pub(crate) fn merge_trees(odb: &Odb<'_>, base: Oid, ours: Oid, theirs: Oid) -> Result<Oid, Stop> {
-    let mut walk = Walk { odb, rules: Vec::new() };
+///
+/// What was written on the way is added to `written`, and is not on the disk yet.
+pub(crate) fn merge_trees(
+    odb: &Odb<'_>,
+    base: Oid,
+    ours: Oid,
+    theirs: Oid,
+    written: &mut Vec<Oid>,
+) -> Result<Oid, Stop> {
+    let mut walk = Walk { odb, rules: Vec::new(), written };
     match walk.trees(Some(base), ours, theirs)? {
         Some(tree) => Ok(tree),
-        None => Ok(write_tree(odb, Vec::new())?),
+        None => walk.write_tree(Vec::new()),
     }
 }
 
@@ -41,6 +49,7 @@ struct Walk<'a> {
     odb: &'a Odb<'a>,
     /// What `.gitattributes` say, one for each directory on the way down.
     rules: Vec<Vec<MergeRules>>,
+    written: &'a mut Vec<Oid>,
 }
 
 type Slot<'a> = Option<Entry<'a>>;
@@ -78,7 +87,13 @@ impl Walk<'_> {
         if merged.iter().any(|entry| !entry.is_canonical()) {
             return Err(Stop::Escalate("a file has a mode that git writes differently today"));
         }
-        Ok(Some(write_tree(odb, merged)?))
+        self.write_tree(merged).map(Some)
+    }
+
+    fn write_tree(&mut self, entries: Vec<Entry<'_>>) -> Result<Oid, Stop> {
+        let tree = write_tree(self.odb, entries)?;
+        self.written.push(tree);
+        Ok(tree)
     }
 
     fn entries<'e>(&mut self, sides: &[Vec<Entry<'e>>; 3]) -> Result<Vec<Entry<'e>>, Stop> {
@@ -161,7 +176,7 @@ impl Walk<'_> {
         Ok(both)
     }
 
-    fn blobs(&self, base: Oid, ours: Oid, theirs: Oid) -> Result<Oid, Stop> {
+    fn blobs(&mut self, base: Oid, ours: Oid, theirs: Oid) -> Result<Oid, Stop> {
         for id in [base, ours, theirs] {
             if self.odb.read_header(id)?.0 > MAX_BLOB {
                 return Err(Stop::Escalate("a large file changed on both sides"));
@@ -169,7 +184,9 @@ impl Walk<'_> {
         }
         let (base, ours, theirs) = (self.odb.read(base)?, self.odb.read(ours)?, self.odb.read(theirs)?);
         let merged = merge_lines(base.data(), ours.data(), theirs.data()).map_err(Stop::Escalate)?;
-        Ok(self.odb.write(ObjectType::Blob, &merged)?)
+        let blob = self.odb.write(ObjectType::Blob, &merged)?;
+        self.written.push(blob);
+        Ok(blob)
     }
 
     fn read_rules(&self, sides: &[Vec<Entry<'_>>; 3]) -> Result<Vec<MergeRules>, Stop> {

@@ -155,7 +155,7 @@ impl History {
 
     /// Those of `wanted` that `tip` contains, as far as the dates of commits tell the truth; a commit
     /// that is not named may still be contained.
-    pub(super) fn contained(
+    pub(crate) fn contained(
         &mut self,
         repo: &Repository,
         tip: Oid,
