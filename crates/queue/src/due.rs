@@ -49,6 +49,7 @@ impl Queue {
         walk: &Walk,
         landing: &Landing,
         policy: &Policy,
+        now: Millis,
     ) -> Option<Millis> {
         let target = self.targets.get(name).filter(|_| self.batch_max(name, policy) > 1)?;
         let verdict = target.verdicts.get(&(landing.tree, walk.gate_id.clone()))?;
@@ -66,7 +67,7 @@ impl Queue {
             }
             let asked = target.asked_at(walk, &place.standing);
             let due = asked.map(|at| Millis(at.0.saturating_add(took.saturating_mul(QUARTERS) / 4)));
-            until = until.max(due.filter(|due| *due <= latest && *due > self.now));
+            until = until.max(due.filter(|due| *due <= latest && *due > now));
         }
         until
     }

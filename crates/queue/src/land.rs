@@ -243,7 +243,8 @@ impl Act<'_> {
             }
             return;
         }
-        if let Some(until) = self.queue.more_is_due(name, &walk, &landing, self.policy) {
+        let due = |now| self.queue.more_is_due(name, &walk, &landing, self.policy, now);
+        if let Some(until) = self.clock().and_then(due) {
             self.queue.index.pushed_at.insert(name.clone(), until);
             return;
         }

@@ -1,7 +1,7 @@
 use serde::Serialize;
 use yardmaster_protocol::{
-    Assembly, BranchName, CandidateSpec, ChangelogEdit, CommitId, GateJob, Independence, Landing, Millis, RequestId,
-    Rollup,
+    Assembly, BranchName, CandidateSpec, ChangelogEdit, CommitId, GateJob, Independence, Landing, Millis,
+    RequestId, Rollup,
 };
 
 use crate::policy::Policy;

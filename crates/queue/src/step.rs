@@ -46,7 +46,12 @@ impl Queue {
     /// forgotten): no facts.
     pub fn step(&mut self, now: Millis, policy: &Policy, input: Input) -> Step {
         let mut act = Act::begin(self, now, policy);
-        let is_look = matches!(input, Input::Seen { .. } | Input::PolicyChanged);
+        let is_time = act.queue.look_again().is_some_and(|at| at <= now);
+        let is_look = match input {
+            Input::Seen { .. } | Input::PolicyChanged => true,
+            Input::Tick { .. } => is_time,
+            _ => false,
+        };
         match input {
             Input::Message { intake, subject, published, traceparent, payload } => {
                 act.message(intake, subject, published, traceparent, &payload);
@@ -104,6 +109,8 @@ pub(crate) struct Act<'a> {
     pub(crate) queue: &'a mut Queue,
     pub(crate) policy: &'a Policy,
     at: Millis,
+    /// The clock is not behind the latest fact.
+    is_timely: bool,
     facts: Vec<Fact>,
     events: Vec<Projected>,
     pub(crate) moved: BTreeMap<BranchName, Moved>,
@@ -117,11 +124,12 @@ pub(crate) struct Act<'a> {
 
 impl<'a> Act<'a> {
     fn begin(queue: &'a mut Queue, now: Millis, policy: &'a Policy) -> Self {
-        let at = now.max(queue.now);
+        let (at, is_timely) = (now.max(queue.now), now >= queue.now);
         Act {
             queue,
             policy,
             at,
+            is_timely,
             facts: Vec::new(),
             events: Vec::new(),
             moved: BTreeMap::new(),
@@ -136,6 +144,11 @@ impl<'a> Act<'a> {
         self.queue.assert_invariants();
         let told = self.tell_of_landings(self.at);
         Step { entry: Entry { at: self.at, facts: self.facts }, events: self.events, told }
+    }
+
+    /// The time, as far as it can be relied on: with a clock that was set back nobody waits for it.
+    pub(crate) fn clock(&self) -> Option<Millis> {
+        self.is_timely.then_some(self.at)
     }
 
     pub(crate) fn emit(&mut self, fact: Fact) {

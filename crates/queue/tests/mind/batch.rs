@@ -7,7 +7,7 @@ use yardmaster_protocol::{
 };
 use yardmaster_queue::{BaseRed, GateRule, Input, Order, Policy, Queue, Step};
 
-use crate::support::{announce, commit, end, failed, main_branch, pin, policy, queue, red, runs, see};
+use crate::support::{announce, commit, end, failed, main_branch, pin, policy, queue, red, runs, see, took};
 
 /// Git, as far as the mind sees it: a commit is named by what it was made of, a tree by who is in it.
 struct Git {
@@ -242,4 +242,94 @@ fn who_fails_only_together_with_another_is_told_with_whom() {
         _ => None,
     });
     assert_eq!(blame, Some(Blame::Ahead));
+}
+
+impl Git {
+    /// Ends the run of `request` at that time, in milliseconds.
+    fn green_at(&mut self, request: u64, at: u64) {
+        let mut all = runs(&self.queue, &self.policy).into_iter();
+        let (_, run) = all.find(|(r, _)| *r == Some(RequestId(request))).expect("is tested");
+        self.queue.step(Millis(at), &self.policy, took(&run, RunOutcome::Green, 280));
+        self.merge();
+    }
+
+    fn tick(&mut self, at: u64) {
+        self.queue.step(Millis(at), &self.policy, Input::Tick { awake: Millis(0) });
+    }
+}
+
+/// Runs that are due within the time of a push are waited for, because what they decide would wait for the whole
+/// push; but not longer.
+#[test]
+fn a_push_waits_for_runs_that_are_due() {
+    let mut git = Git::with(8, 4, &[]);
+    let tested = git.tested();
+    git.green_at(tested[0], 300);
+    assert_eq!(git.pushed(), [0_u64; 0], "the others began at the same time");
+    let until = git.queue.look_again().expect("is to be asked again").0;
+    assert!((301..=400).contains(&until), "{until}");
+    git.tick(until - 1);
+    assert_eq!(git.pushed(), [0_u64; 0]);
+    git.tick(until);
+    assert_eq!(git.pushed().last(), tested.first(), "they are late");
+    assert_eq!(git.queue.look_again(), None);
+
+    let mut git = Git::with(8, 4, &[]);
+    git.green_at(tested[0], 300);
+    git.green_at(8, 310);
+    assert_eq!(git.pushed(), [1, 2, 3, 4, 5, 6, 7, 8]);
+}
+
+/// Nobody waits for runs that are not due before a push would be over.
+#[test]
+fn a_push_does_not_wait_for_runs_that_take_longer() {
+    let mut git = Git::with(8, 4, &[]);
+    let tested = git.tested();
+    git.green_at(tested[0], 60_000);
+    assert_eq!(git.pushed().last(), tested.first());
+}
+
+/// Who is being pushed takes no place from those that wait: they are tested meanwhile.
+#[test]
+fn while_a_batch_is_pushed_the_next_ones_are_tested() {
+    let mut git = Git::with(8, 4, &[]);
+    git.green(8);
+    assert_eq!(git.pushed().len(), 8);
+    for n in 9..=16 {
+        announce(&mut git.queue, &git.policy, n, &json!({}));
+        pin(&mut git.queue, &git.policy, u8::try_from(n).unwrap(), &[&format!("f{n}")]);
+    }
+    git.merge();
+    assert_eq!(git.tested().last(), Some(&16), "{:?}", git.tested());
+    git.arrives();
+    git.green(16);
+    assert_eq!(git.pushed(), (9..=16).collect::<Vec<u64>>());
+}
+
+/// Where the first runs show that they slow each other, no more are started than decide more.
+#[test]
+fn runs_that_slow_each_other_are_fewer() {
+    let mut git = Git::with(8, 8, &[]);
+    assert_eq!(git.tested().len(), 8);
+    let all = git.tested();
+    for (run, ms) in all.iter().zip([400; 8]) {
+        let mut open = runs(&git.queue, &git.policy).into_iter();
+        let Some((_, id)) = open.find(|(r, _)| *r == Some(RequestId(*run))) else { continue };
+        git.queue.step(Millis(500), &git.policy, took(&id, RunOutcome::Green, ms));
+        git.merge();
+    }
+    git.arrives();
+    announce(&mut git.queue, &git.policy, 9, &json!({}));
+    pin(&mut git.queue, &git.policy, 9, &["f9"]);
+    git.merge();
+    let (_, id) = runs(&git.queue, &git.policy).remove(0);
+    git.queue.step(Millis(600), &git.policy, took(&id, RunOutcome::Green, 50));
+    git.merge();
+    git.arrives();
+    for n in 10..=17 {
+        announce(&mut git.queue, &git.policy, n, &json!({}));
+        pin(&mut git.queue, &git.policy, u8::try_from(n).unwrap(), &[&format!("f{n}")]);
+    }
+    git.merge();
+    assert_eq!(git.tested().len(), 2, "eight take 400 ms, one takes 50: {:?}", git.tested());
 }
