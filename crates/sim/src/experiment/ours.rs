@@ -27,3 +27,18 @@ pub(crate) fn policy() -> Policy {
     let target = BranchName::new("main".to_owned()).unwrap_or_else(|e| panic!("main is a branch: {e}"));
     Policy { gate: GateRule::Fixed(Gate::command("gate")), ageing_ms: u64::MAX, ..Policy::new(target) }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::ours;
+    use crate::experiment::{Parameters, World};
+
+    #[test]
+    fn with_more_workers_than_are_ever_busy_it_goes_the_same() {
+        let world = World::new(3, Parameters { changes: 80, ..Parameters::published(200) }.known(0.17, 0.97));
+        let enough = ours(&world, 500, true);
+        assert!(enough.peak > 20 && enough.peak < 80, "{}", enough.peak);
+        assert_eq!(ours(&world, enough.peak + 1, true), enough);
+        assert!(ours(&world, enough.peak / 2, true) != enough);
+    }
+}

@@ -7,6 +7,8 @@ pub struct Outcome {
     pub decided: usize,
     /// Builds that were started.
     pub builds: usize,
+    /// Builds at the same time, at most; 0 where nobody counts.
+    pub peak: usize,
     /// Builds that were stopped before their end.
     pub aborted: usize,
     /// Builds that were stopped and then started again on the very same tree.

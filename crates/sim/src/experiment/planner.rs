@@ -61,6 +61,9 @@ pub struct Run {
     pub violations: usize,
     /// Changes that were not decided.
     pub undecided: usize,
+    /// Builds at the same time, at most; 0 where nobody counts.
+    #[serde(default)]
+    pub peak: usize,
 }
 
 impl Planner {
@@ -128,6 +131,15 @@ impl Run {
             repeated: outcome.repeated,
             violations: outcome.violations,
             undecided: world.len() - outcome.decided,
+            peak: outcome.peak,
         }
+    }
+
+    /// How it goes with more workers, where not all were ever busy: the same, beside another Oracle.
+    pub(crate) fn with_more(self, seed: u64, per_hour: u32, workers: usize) -> Run {
+        let world = World::new(seed, Parameters::published(per_hour));
+        let (best, same) = (oracle(&world, None), oracle(&world, Some(workers)));
+        let over = |share: f64| best.percentile(share) / same.percentile(share);
+        Run { p50_same: self.p50 * over(0.5), p99_same: self.p99 * over(0.99), ..self }
     }
 }

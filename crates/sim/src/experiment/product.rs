@@ -306,6 +306,7 @@ impl Life<'_> {
             let Some(job) = self.jobs.get_mut(&run) else { continue };
             job.started = Some(self.now);
             self.busy += 1;
+            self.outcome.peak = self.outcome.peak.max(self.busy);
             self.outcome.builds += 1;
             self.ends.push(Reverse((self.now + job.took, run.to_string())));
         }
