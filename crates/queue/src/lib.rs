@@ -5,6 +5,7 @@
 mod amend;
 mod apart;
 mod apply;
+mod apply_runs;
 mod check;
 mod compare;
 mod definitions;
@@ -50,6 +51,7 @@ mod taken;
 mod takeover;
 mod unit;
 mod view;
+mod waits;
 mod walk;
 mod watch;
 

@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use yardmaster_protocol::{Announcement, RequestId};
 
-use crate::settle::MAX_BLOCKERS;
 use crate::state::Queue;
+use crate::waits::MAX_BLOCKERS;
 
 /// Whose dependencies need no look. Found again from nothing, and never written down.
 #[derive(Debug, Clone, Default)]
