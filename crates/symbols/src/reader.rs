@@ -48,18 +48,31 @@ impl Reader {
     }
 
     /// [`crate::change_within`], in the child. Takes a second longer than `limit` at the most, and five more where
-    /// a child has to be started first.
+    /// a child has to be started first. A child that was there before and dies is no witness, because it may have
+    /// been dying already: then another one is asked.
     ///
     /// # Errors
     /// When it was not read. Unless there was no child at all, asking again costs another child.
     pub fn change(&mut self, files: &[FileChange<'_>], limit: Duration) -> Result<ApiChange, ReadError> {
         let limit_ms = u64::try_from(limit.as_millis()).unwrap_or(u64::MAX);
-        let question = frame::question(files, limit_ms).ok_or(ReadError::TooLong)?;
-        let mut running = match self.running.take().and_then(Running::still_alive) {
-            Some(running) => running,
-            None => Running::start(&mut self.command).map_err(ReadError::NotStarted)?,
-        };
-        let bound = limit.saturating_add(GRACE);
+        let question = || frame::question(files, limit_ms).ok_or(ReadError::TooLong);
+        let (mut asked, bound) = (question()?, limit.saturating_add(GRACE));
+        if let Some(running) = self.running.take().and_then(Running::still_alive) {
+            match self.ask(running, asked, bound) {
+                Err(ReadError::Died(_)) => asked = question()?,
+                read => return read,
+            }
+        }
+        let running = Running::start(&mut self.command).map_err(ReadError::NotStarted)?;
+        self.ask(running, asked, bound)
+    }
+
+    fn ask(
+        &mut self,
+        mut running: Running,
+        question: Vec<u8>,
+        bound: Duration,
+    ) -> Result<ApiChange, ReadError> {
         let answer = running.ask(question, bound).ok_or(ReadError::Late(bound))?;
         let read = answer.and_then(|answer| Ok(serde_json::from_slice(&answer)?)).map_err(ReadError::Died)?;
         self.running = Some(running);
