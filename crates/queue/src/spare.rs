@@ -47,10 +47,14 @@ struct Pool<'a> {
 }
 
 impl Queue {
-    fn pool<'a>(&self, walk: &'a Walk) -> Option<Pool<'a>> {
+    /// Of those within the window: while others are pushed the stack can be longer.
+    fn pool<'a>(&self, name: &BranchName, walk: &'a Walk, policy: &Policy) -> Option<Pool<'a>> {
+        let carrying = walk.places.iter().enumerate().filter(|(_, p)| p.carries());
+        let end = carrying.map(|(i, _)| i).nth(self.places(name, policy)).unwrap_or(walk.places.len());
+        let places = walk.places.get(..end)?;
         let is_open = |p: &Place| p.carries() && !matches!(p.standing, Standing::Green { .. });
-        let first = walk.places.iter().position(|p| is_open(p) && self.odds(p.request) < DOUBTFUL)?;
-        let (beneath, rest) = walk.places.split_at_checked(first)?;
+        let first = places.iter().position(|p| is_open(p) && self.odds(p.request) < DOUBTFUL)?;
+        let (beneath, rest) = places.split_at_checked(first)?;
         let is_single = |p: &&Place| p.ends_unit && p.mates_below == 0 && p.standing != Standing::Unassembled;
         let places: Vec<&Place> = rest
             .iter()
@@ -70,7 +74,7 @@ impl Queue {
         if self.batch_max(name, policy) == 1 || target.one_at_a_time {
             return Vec::new();
         }
-        let Some(pool) = self.pool(walk) else { return Vec::new() };
+        let Some(pool) = self.pool(name, walk, policy) else { return Vec::new() };
         let mut found = Vec::new();
         for (i, place) in pool.places.iter().enumerate() {
             let beneath: Vec<RequestId> =

@@ -9,6 +9,13 @@ use crate::violation::Violation;
 const RULE: &str = "nobody is failed for what is not so";
 
 impl Ledger {
+    /// A request, and those that land together with it or not at all.
+    fn with_mates(&self, request: RequestId) -> impl Iterator<Item = &Record> {
+        let unit = self.units.get(&request);
+        let is_mate = move |id: &RequestId| *id == request || (unit.is_some() && self.units.get(id) == unit);
+        self.requests.iter().filter(move |(id, _)| is_mate(id)).map(|(_, record)| record)
+    }
+
     /// Whether a failure is true at this moment, by the truth that the queue cannot see.
     pub(crate) fn just(&self, truth: &Truth, request: RequestId, failure: &Failure) -> Result<(), Violation> {
         let Some(record) = self.requests.get(&request) else { return Ok(()) };
@@ -22,7 +29,7 @@ impl Ledger {
             }
             Cause::BranchMissing => truth.missing.contains(&record.announcement.branch),
             Cause::HeadChanged => failure.evidence.found != record.announcement.commit,
-            Cause::PushRefused => refused(truth, record),
+            Cause::PushRefused => self.with_mates(request).any(|r| refused(truth, r)),
             Cause::DependencyFailed => self.a_need_failed(record),
             Cause::Policy => failure.blame == Blame::Infra && self.runs_were_lost(truth, record),
         };

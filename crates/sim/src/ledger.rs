@@ -67,6 +67,9 @@ pub(crate) struct Ledger {
     pub(crate) by_push: BTreeSet<(BranchName, CommitId, CommitId)>,
     /// Whose candidates have a tree.
     pub(crate) made: BTreeMap<TreeId, BTreeSet<RequestId>>,
+    /// Everybody in a candidate, by its commit; and in any candidate of a tree.
+    pub(crate) members: BTreeMap<CommitId, BTreeSet<RequestId>>,
+    pub(crate) in_tree: BTreeMap<TreeId, BTreeSet<RequestId>>,
     /// Requests that were red, lost or in conflict somewhere, or did not stand where they did.
     pub(crate) doubtful: BTreeSet<RequestId>,
     pub(crate) reds: BTreeSet<(TreeId, GateId)>,

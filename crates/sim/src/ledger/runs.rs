@@ -16,9 +16,13 @@ impl Ledger {
                 Ok(())
             }
             Fact::RunDropped { run } => self.is_useless(truth, run),
-            Fact::Assembled { request, assembly, .. } => {
-                if let Assembly::Clean { tree, .. } = assembly {
+            Fact::Assembled { request, base, assembly } => {
+                if let Assembly::Clean { tree, commit, .. } = assembly {
                     self.made.entry(*tree).or_default().insert(*request);
+                    let mut members = self.members.get(base).cloned().unwrap_or_default();
+                    members.insert(*request);
+                    self.in_tree.entry(*tree).or_default().extend(&members);
+                    self.members.insert(*commit, members);
                 }
                 if matches!(assembly, Assembly::Conflict { .. }) {
                     self.doubtful.insert(*request);
