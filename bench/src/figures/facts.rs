@@ -162,71 +162,73 @@ impl Life {
         orders.retain(|order| !left(order));
         let busy = !orders.is_empty();
         for order in orders {
-            match order {
-                Order::Pin { tip, asks, .. } => {
-                    let found = asks.iter().map(|ask| (ask.request, self.inspection(tip))).collect();
-                    self.step(Input::Inspected(found));
-                }
-                Order::Assemble { target, base, specs } => {
-                    let mut top = base;
-                    let mut merges = Vec::new();
-                    for spec in specs {
-                        let (commit, tree) = (self.commit(), TreeId(self.object()));
-                        let assembly = Assembly::Clean { commit, tree, by: MergedBy::Memory };
-                        merges.push(Assembled { base: top, request: spec.request, assembly });
-                        top = commit;
-                    }
-                    self.step(Input::Assembled { target, merges });
-                }
-                Order::Compare { target, tip, requests } => self.step(Input::Compared {
-                    target,
-                    tip,
-                    requests,
-                    conflicts: Vec::new(),
-                    with_tip: Vec::new(),
-                }),
-                Order::RollUp { target, rollup } => {
-                    let commit = self.commit();
-                    self.step(Input::RolledUp { target, base: rollup.base, top: rollup.top, commit });
-                }
-                Order::ReadDefinitions { target, requests, .. } => {
-                    self.step(Input::DefinitionsRead {
-                        target,
-                        requests,
-                        meetings: Vec::new(),
-                        unread: Vec::new(),
-                    });
-                }
-                Order::Test(job) => {
-                    let (runner, started) = ("bench/1".to_owned(), Millis(self.now));
-                    let report = RunReport {
-                        run: job.run,
-                        runner,
-                        outcome: RunOutcome::Green,
-                        started,
-                        ms: 900,
-                        steps: Vec::new(),
-                        skipped: Vec::new(),
-                    };
-                    self.step(Input::RunEnded(report));
-                }
-                Order::Land { target, landing } => {
-                    let contains = landing.requests.iter().map(|(_, commit)| *commit).collect();
-                    let seen = Sighting {
-                        tree: landing.tree,
-                        ..self.sighting(landing.to, Movement::Forward, contains)
-                    };
-                    let outcome = LandOutcome::Landed { seen };
-                    self.step(Input::LandEnded {
-                        target,
-                        to: landing.to,
-                        outcome,
-                        project: Ok(Project::default()),
-                    });
-                }
-            }
+            self.carry_out(order);
         }
         Ok(busy)
+    }
+
+    fn carry_out(&mut self, order: Order) {
+        match order {
+            Order::Pin { tip, asks, .. } => {
+                let found = asks.iter().map(|ask| (ask.request, self.inspection(tip))).collect();
+                self.step(Input::Inspected(found));
+            }
+            Order::Assemble { target, base, specs } => {
+                let mut top = base;
+                let mut merges = Vec::new();
+                for spec in specs {
+                    let (commit, tree) = (self.commit(), TreeId(self.object()));
+                    let assembly = Assembly::Clean { commit, tree, by: MergedBy::Memory };
+                    merges.push(Assembled { base: top, request: spec.request, assembly });
+                    top = commit;
+                }
+                self.step(Input::Assembled { target, merges });
+            }
+            Order::Compare { target, tip, requests } => self.step(Input::Compared {
+                target,
+                tip,
+                requests,
+                conflicts: Vec::new(),
+                with_tip: Vec::new(),
+            }),
+            Order::RollUp { target, rollup } => {
+                let commit = self.commit();
+                self.step(Input::RolledUp { target, base: rollup.base, top: rollup.top, commit });
+            }
+            Order::ReadDefinitions { target, requests, .. } => {
+                self.step(Input::DefinitionsRead {
+                    target,
+                    requests,
+                    meetings: Vec::new(),
+                    unread: Vec::new(),
+                });
+            }
+            Order::Test(job) => {
+                let (runner, started) = ("bench/1".to_owned(), Millis(self.now));
+                let report = RunReport {
+                    run: job.run,
+                    runner,
+                    outcome: RunOutcome::Green,
+                    started,
+                    ms: 900,
+                    steps: Vec::new(),
+                    skipped: Vec::new(),
+                };
+                self.step(Input::RunEnded(report));
+            }
+            Order::Land { target, landing } => {
+                let contains = landing.requests.iter().map(|(_, commit)| *commit).collect();
+                let seen =
+                    Sighting { tree: landing.tree, ..self.sighting(landing.to, Movement::Forward, contains) };
+                let outcome = LandOutcome::Landed { seen };
+                self.step(Input::LandEnded {
+                    target,
+                    to: landing.to,
+                    outcome,
+                    project: Ok(Project::default()),
+                });
+            }
+        }
     }
 
     fn inspection(&mut self, merge_base: CommitId) -> Inspection {

@@ -9,10 +9,12 @@ use crate::walk::{Standing, Walk};
 
 /// A push takes so long, in milliseconds, until one has been seen.
 const FIRST_MS: u64 = 100;
+/// A push that took longer counts as one of so long: it met an outage, or nobody was there.
+const LONGEST_MS: u64 = 10_000;
 /// A run is due once it has taken so many quarters of the time of the one that has just ended.
 const QUARTERS: u64 = 5;
 
-/// How long pushes take.
+/// How long pushes take, from the decision until it is known that they arrived.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Pushes {
     /// When the one that is under way began.
@@ -30,7 +32,7 @@ impl Pushes {
 
     pub(crate) fn landed(&mut self, at: Millis) {
         if let Some(since) = self.since.take() {
-            let took = at.since(since);
+            let took = at.since(since).min(LONGEST_MS);
             self.ms = Some(self.ms.map_or(took, |ms| ms.midpoint(took)));
         }
     }
@@ -78,5 +80,25 @@ impl Target {
     fn asked_at(&self, walk: &Walk, standing: &Standing) -> Option<Millis> {
         let Standing::Untested { tree, .. } = standing else { return None };
         self.runs.values().find(|r| r.tree == *tree && r.gate_id == walk.gate_id)?.asked
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_push_that_met_an_outage_makes_nobody_wait_for_long() {
+        let mut pushes = Pushes::default();
+        pushes.started(Millis(1_000));
+        pushes.landed(Millis(1_200));
+        assert_eq!(pushes.ms, Some(200));
+        pushes.started(Millis(2_000));
+        pushes.landed(Millis(36_000_000));
+        assert_eq!(pushes.ms, Some((200 + LONGEST_MS) / 2));
+        pushes.started(Millis(36_000_000));
+        pushes.given_up();
+        pushes.landed(Millis(37_000_000));
+        assert_eq!(pushes.ms, Some((200 + LONGEST_MS) / 2), "nothing was pushed");
     }
 }

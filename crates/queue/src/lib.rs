@@ -2,6 +2,7 @@
 //! (`step`), facts become state (`replay`), state becomes the work that should be in progress
 //! (`plan`). No I/O, no clock, no randomness, no async: `now` and policy are arguments.
 
+mod admit;
 mod amend;
 mod apart;
 mod apply;

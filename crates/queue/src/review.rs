@@ -6,10 +6,11 @@ use yardmaster_protocol::{
     ReviewVerdict, reviewer_of_subject,
 };
 
+use crate::admit::{PAYLOAD_SHOWN, check_agent, poisonous};
 use crate::rules::Rules;
 use crate::scope::PATHS_SHOWN;
 use crate::state::{Queue, Request};
-use crate::step::{Act, PAYLOAD_SHOWN, check_agent, poisonous};
+use crate::step::Act;
 use crate::taken::Taken;
 
 /// Heads that nobody has announced, or that have ended, whose verdicts are kept.
