@@ -7,8 +7,8 @@ use yardmaster_protocol::{Assembled, Assembly, CandidateSpec, CommitId, MergedBy
 use crate::candidate::write_commit;
 use crate::durable::{collect, sync_all};
 use crate::guard::Made;
+use crate::history::Base;
 use crate::inverse::steps;
-use crate::matrix::history::Base;
 use crate::merge::{Merge, merge};
 use crate::mergetree::merge_trees;
 use crate::objects::{commit_id, find_commit, merge_bases, oid, tree_id};
@@ -21,6 +21,16 @@ struct Claim {
     /// Before the changelog's line was put in.
     tree: Oid,
     known_as: Known,
+}
+
+/// What comes of making a stack besides its commits.
+#[derive(Default)]
+struct Making {
+    claims: Vec<Claim>,
+    /// Merges that git made.
+    by_git: Vec<(Known, Oid)>,
+    /// Objects that are to be on the disk before anything is answered.
+    written: Vec<Oid>,
 }
 
 /// All that a clean merge, and what the guard says of it, depends on: the same values give the same tree. The
@@ -52,19 +62,21 @@ impl Mirror {
         self.with_repository(|repo| {
             let mut confirmed: HashSet<Pair> = HashSet::new();
             let mut distrusted: HashSet<Pair> = HashSet::new();
-            let (mut written, mut certain) = (Vec::new(), Vec::new());
+            let (mut making, mut certain) = (Making::default(), Vec::new());
             // Ends: each round distrusts a pair more, and a distrusted pair is never claimed again.
             loop {
-                let (stack, claims) = self.stack(repo, base, specs, &distrusted, &mut written)?;
-                let open: Vec<Claim> =
-                    claims.into_iter().filter(|c| !confirmed.contains(&(c.base, c.head))).collect();
+                let stack = self.stack(repo, base, specs, &distrusted, &mut making)?;
+                let claims = std::mem::take(&mut making.claims).into_iter();
+                let open: Vec<Claim> = claims.filter(|c| !confirmed.contains(&(c.base, c.head))).collect();
                 let wrong = self.disputed(&open)?;
                 confirmed.extend(open.iter().map(|c| (c.base, c.head)));
-                certain.extend(open.into_iter().filter(|c| !wrong.contains(&(c.base, c.head))));
+                let borne_out = open.into_iter().filter(|c| !wrong.contains(&(c.base, c.head)));
+                certain.extend(borne_out.map(|claim| (claim.known_as, claim.tree)));
                 if wrong.is_empty() {
-                    sync_all(repo, written)?;
+                    sync_all(repo, making.written)?;
                     // What is remembered is not written again, so it has to be on the disk.
-                    certain.into_iter().for_each(|claim: Claim| self.remember(claim.known_as, claim.tree));
+                    certain.append(&mut making.by_git);
+                    certain.into_iter().for_each(|(merge, tree)| self.remember(merge, tree));
                     return Ok(stack);
                 }
                 distrusted.extend(wrong);
@@ -78,16 +90,15 @@ impl Mirror {
         base: CommitId,
         specs: &[CandidateSpec],
         distrusted: &HashSet<Pair>,
-        written: &mut Vec<Oid>,
-    ) -> Result<(Vec<Assembled>, Vec<Claim>), GitError> {
-        let mut claims = Vec::new();
+        making: &mut Making,
+    ) -> Result<Vec<Assembled>, GitError> {
         let mut stack = Vec::with_capacity(specs.len());
         let mut top = base;
         for spec in specs {
             let assembly = if distrusted.contains(&(oid(top), oid(spec.head))) {
                 disagreement()
             } else {
-                self.candidate(repo, top, spec, &mut claims, written)?
+                self.candidate(repo, top, spec, making)?
             };
             let clean = match &assembly {
                 Assembly::Clean { commit, .. } => Some(*commit),
@@ -96,7 +107,7 @@ impl Mirror {
             stack.push(Assembled { base: top, request: spec.request, assembly });
             top = clean.unwrap_or(top);
         }
-        Ok((stack, claims))
+        Ok(stack)
     }
 
     fn candidate(
@@ -104,8 +115,7 @@ impl Mirror {
         repo: &Repository,
         top: CommitId,
         spec: &CandidateSpec,
-        claims: &mut Vec<Claim>,
-        written: &mut Vec<Oid>,
+        making: &mut Making,
     ) -> Result<Assembly, GitError> {
         let (base, head) = (find_commit(repo, top)?, find_commit(repo, spec.head)?);
         let forks = self.forks(repo, base.id(), head.id())?;
@@ -118,8 +128,9 @@ impl Mirror {
         let remembered = self.merged.lock().ok().and_then(|known| known.get(&known_as).copied());
         let remembered = remembered.filter(|tree| repo.find_tree(*tree).is_ok());
         if let Some(merged) = remembered {
-            return made_of(repo, spec, (&base, &head), merged, MergedBy::Memory, written);
+            return made_of(repo, spec, (&base, &head), merged, MergedBy::Memory, &mut making.written);
         }
+        let written = &mut making.written;
         let (merged, by, forks) = match merge(repo, &self.git, base.id(), head.id(), forks, written)? {
             Merge::Contained => {
                 let tree = tree_id(base.tree_id());
@@ -140,14 +151,16 @@ impl Mirror {
         match by {
             MergedBy::Memory => {
                 self.counters.in_memory.fetch_add(1, Ordering::Relaxed);
-                claims.push(Claim { base: base.id(), head: head.id(), tree: merged, known_as });
+                making.claims.push(Claim { base: base.id(), head: head.id(), tree: merged, known_as });
             }
             MergedBy::Git => {
-                self.remember(known_as, merged);
+                // Git writes and syncs only what is not there yet, and some of it may be there unsynced.
+                collect(&repo.odb()?, merged, Some(base.tree_id()), &mut making.written)?;
+                making.by_git.push((known_as, merged));
                 self.counters.escalated.fetch_add(1, Ordering::Relaxed);
             }
         }
-        made_of(repo, spec, (&base, &head), merged, by, written)
+        made_of(repo, spec, (&base, &head), merged, by, &mut making.written)
     }
 
     /// Where the two left each other. Every stack is walked again from its top, so what commits say is kept.
@@ -156,7 +169,8 @@ impl Mirror {
         match found {
             Some(Base::One(fork)) => Ok(vec![fork]),
             Some(Base::None) => Ok(Vec::new()),
-            Some(Base::Many(_)) | None => merge_bases(repo, base, head),
+            Some(Base::Many(forks)) => Ok(forks),
+            None => merge_bases(repo, base, head),
         }
     }
 

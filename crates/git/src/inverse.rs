@@ -1,12 +1,12 @@
 use std::collections::BTreeMap;
 use std::ops::Range;
 
-use git2::{OdbObject, Oid, Repository};
+use git2::{Oid, Repository};
 use imara_diff::{Algorithm, Diff, Hunk, InternedInput};
 
 use crate::GitError;
 use crate::hunks::MAX_BLOB;
-use crate::objects::{Entry, parse_tree};
+use crate::objects::{Entry, read_lines};
 
 /// The most of a hunk that is shown, in bytes.
 pub(crate) const MAX_SHOWN: usize = 2_048;
@@ -31,12 +31,11 @@ pub(crate) fn steps(repo: &Repository, from: Oid, to: Oid) -> Result<Steps, GitE
         }
         let read = |tree: Option<Oid>| tree.map(|tree| odb.read(tree)).transpose();
         let (before, after) = (read(from)?, read(to)?);
-        let (before, after) = (lines(before.as_ref())?, lines(after.as_ref())?);
+        let (before, after) = (read_lines(before.as_ref())?, read_lines(after.as_ref())?);
         for (name, old, new) in side_by_side(&before, &after) {
             if old == new {
                 continue;
             }
-            let path = || [dir.as_slice(), name].concat();
             let tree = |e: Option<&Entry<'_>>| e.filter(|e| e.is_tree()).map(|e| e.id);
             let (old_tree, new_tree) = (tree(old), tree(new));
             if old_tree.is_some() || new_tree.is_some() {
@@ -45,18 +44,11 @@ pub(crate) fn steps(repo: &Repository, from: Oid, to: Oid) -> Result<Steps, GitE
             let file = |e: Option<&Entry<'_>>| e.filter(|e| !e.is_tree()).map(|e| e.id);
             let step = Step { old: file(old), new: file(new) };
             if step.old.is_some() || step.new.is_some() {
-                steps.insert(path(), step);
+                steps.insert([dir.as_slice(), name].concat(), step);
             }
         }
     }
     Ok(steps)
-}
-
-/// The lines of a tree by plain name, so that a file and a directory of one name meet.
-fn lines<'a>(tree: Option<&'a OdbObject<'_>>) -> Result<Vec<Entry<'a>>, GitError> {
-    let mut lines = parse_tree(tree.map_or(&[][..], |tree| tree.data()))?;
-    lines.sort_by(|a, b| a.name.cmp(b.name));
-    Ok(lines)
 }
 
 type Pair<'s, 'a> = (&'a [u8], Option<&'s Entry<'a>>, Option<&'s Entry<'a>>);

@@ -1,10 +1,8 @@
 mod change;
 mod consider;
 mod enter;
-pub(crate) mod history;
 mod meet;
 mod oracle;
-mod recent;
 mod request;
 mod room;
 mod store;
@@ -15,10 +13,10 @@ use std::sync::Arc;
 use git2::Oid;
 use yardmaster_protocol::{CommitId, RequestId};
 
+use crate::history::{Base, History};
 use crate::objects::{find_commit, oid};
 use crate::{GitError, Mirror};
 pub use consider::Considered;
-use history::{Base, History};
 use oracle::{Question, ask};
 use request::{Owners, Request};
 pub(crate) use room::sweep_rooms;

@@ -27,7 +27,7 @@ pub(crate) enum Merge {
 }
 
 /// Merges in memory where that is exact, else asks git; `bases` are where the two left each other. What was
-/// `written` here is not on the disk yet; git syncs what it writes.
+/// `written` here is not on the disk yet, nor what git found there and did not write.
 pub(crate) fn merge(
     repo: &Repository,
     git: &Git,

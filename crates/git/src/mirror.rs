@@ -12,7 +12,7 @@ use crate::durable::{remove_torn, replace_file};
 use crate::environment::Environment;
 use crate::git::Git;
 use crate::guard::Landings;
-use crate::matrix::history::History;
+use crate::history::History;
 use crate::objects::trust_what_is_here;
 use crate::options::GitOptions;
 use crate::sweep::sweep;

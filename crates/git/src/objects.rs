@@ -1,6 +1,6 @@
 use std::sync::Once;
 
-use git2::{ErrorCode, Odb, Oid, Repository};
+use git2::{ErrorCode, Odb, OdbObject, Oid, Repository};
 use yardmaster_protocol::{CommitId, ObjectId, TreeId};
 
 use crate::GitError;
@@ -54,6 +54,13 @@ pub(crate) fn parse_tree(raw: &[u8]) -> Result<Vec<Entry<'_>>, GitError> {
 
 pub(crate) fn is_cut() -> GitError {
     GitError::Damaged("a tree is cut".into())
+}
+
+/// The lines of a tree by plain name, so that a file and a directory of one name meet; none has no lines.
+pub(crate) fn read_lines<'a>(tree: Option<&'a OdbObject<'_>>) -> Result<Vec<Entry<'a>>, GitError> {
+    let mut lines = parse_tree(tree.map_or(&[][..], |tree| tree.data()))?;
+    lines.sort_by(|a, b| a.name.cmp(b.name));
+    Ok(lines)
 }
 
 /// The first line of a raw tree and what comes after it; none where it is cut.

@@ -5,7 +5,7 @@ use git2::{ObjectType, Odb, Oid};
 use crate::GitError;
 use crate::attributes::MergeRules;
 use crate::hunks::{MAX_BLOB, merge_lines};
-use crate::objects::{Entry, parse_tree, write_tree};
+use crate::objects::{Entry, parse_tree, read_lines, write_tree};
 
 /// Deeper directories are left to git.
 const MAX_DEPTH: usize = 256;
@@ -73,9 +73,7 @@ impl Walk<'_> {
         let raw = [base.map(|b| odb.read(b)).transpose()?, Some(odb.read(ours)?), Some(odb.read(theirs)?)];
         let mut sides: [Vec<Entry<'_>>; 3] = Default::default();
         for (side, object) in sides.iter_mut().zip(&raw) {
-            *side = parse_tree(object.as_ref().map_or(&[][..], |o| o.data()))?;
-            // By plain name, so that a file and a directory of one name meet.
-            side.sort_by(|a, b| a.name.cmp(b.name));
+            *side = read_lines(object.as_ref())?;
         }
         self.rules.push(self.read_rules(&sides)?);
         let merged = self.entries(&sides);

@@ -1,8 +1,8 @@
 use git2::Oid;
 use yardmaster_protocol::{CommitId, RequestId};
 
-use super::history::Base;
 use super::{Matrix, Meeting, Standing, Verdict};
+use crate::history::Base;
 use crate::objects::{commit_id, oid};
 use crate::{GitError, Mirror};
 

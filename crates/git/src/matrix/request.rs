@@ -4,11 +4,11 @@ use git2::{Odb, Oid, Repository};
 use yardmaster_protocol::{CommitId, RequestId};
 
 use super::change::Change;
-use super::history::{Base, History, Parting};
 use super::meet::{Met, Side, common_paths, meet};
 use super::oracle::Question;
 use super::store::Store;
 use crate::GitError;
+use crate::history::{Base, History, Parting};
 use crate::objects::find_commit;
 use crate::walk::BY_ATTRIBUTES;
 
@@ -57,7 +57,8 @@ impl Reader<'_> {
         let Parting { base, only_ours } = self.history.part(self.repo, head, tip)?;
         let (fork, from) = match base {
             Base::One(fork) if only_ours.len() <= MAX_OWN => (Some(fork), Some(fork)),
-            Base::One(fork) | Base::Many(fork) => (None, Some(fork)),
+            Base::One(fork) => (None, Some(fork)),
+            Base::Many(forks) => (None, forks.first().copied()),
             Base::None => (None, None),
         };
         let from = from.map(|fork| self.tree_of(fork)).transpose()?;

@@ -3,11 +3,11 @@ use std::sync::{Arc, OnceLock};
 
 use git2::{Odb, Oid};
 
-use super::recent::Recent;
 use crate::GitError;
 use crate::attributes::MergeRules;
 use crate::hunks::{MAX_BLOB, reach};
 use crate::objects::{TREE, is_cut, parse_entry};
+use crate::recent::Recent;
 
 /// Trees that are kept, in bytes.
 const TREES: usize = 24 * 1024 * 1024;

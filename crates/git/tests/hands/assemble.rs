@@ -116,6 +116,24 @@ fn a_rename_follows_a_change_of_the_other_side() {
     assert_eq!(show(&mirror, commit, "api/moved.txt"), replaced("a", 20, 4, "changed"));
 }
 
+/// What git merged is remembered once it is on the disk: not when the rest of the stack cannot be made.
+#[test]
+fn a_stack_that_cannot_be_made_leaves_nothing_remembered() {
+    let world = World::new();
+    let head = world.branch("roy/1", |w| w.write("api/a.txt", &replaced("a", 20, 4, "changed")));
+    world.git(&["mv", "api/a.txt", "api/moved.txt"]);
+    world.commit("ours");
+    world.push("main");
+    let mirror = world.mirror();
+    let tip = pinned(&world, &mirror, &["roy/1"]);
+    let nowhere: CommitId = "1234567890123456789012345678901234567890".parse().expect("an id");
+    assert!(mirror.assemble(tip, &[spec(1, head), spec(2, nowhere)]).is_err());
+    let made = |mirror: &Mirror| clean(&mirror.assemble(tip, &[spec(1, head)]).expect("assembled")[0]);
+    let (commit, by) = made(&mirror);
+    assert_eq!(by, MergedBy::Git);
+    assert_eq!(made(&mirror), (commit, MergedBy::Memory), "now it is");
+}
+
 #[test]
 fn a_renamed_directory_and_a_new_file_in_the_old_one_is_what_git_says_it_is() {
     let (_, assembled, _world) = merge_of(

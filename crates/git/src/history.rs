@@ -3,9 +3,9 @@ use std::sync::Arc;
 
 use git2::{Oid, Repository};
 
-use super::recent::Recent;
 use crate::GitError;
 use crate::objects::merge_bases;
+use crate::recent::Recent;
 
 /// Commits whose parents are kept.
 const COMMITS: usize = 100_000;
@@ -21,16 +21,16 @@ const FOUND: u8 = 8;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Base {
     One(Oid),
-    /// Several that are equally good; one of them.
-    Many(Oid),
+    /// Several that are equally good.
+    Many(Vec<Oid>),
     /// They have no commit in common.
     None,
 }
 
 /// What two histories have in common, and what only the first one has.
-pub(super) struct Parting {
-    pub(super) base: Base,
-    pub(super) only_ours: HashSet<Oid>,
+pub(crate) struct Parting {
+    pub(crate) base: Base,
+    pub(crate) only_ours: HashSet<Oid>,
 }
 
 #[derive(Debug, Clone)]
@@ -74,11 +74,11 @@ impl History {
     }
 
     /// When a commit says that it was made, in seconds; of none, zero.
-    pub(super) fn time(&mut self, repo: &Repository, id: Option<Oid>) -> Result<i64, GitError> {
+    pub(crate) fn time(&mut self, repo: &Repository, id: Option<Oid>) -> Result<i64, GitError> {
         id.map_or(Ok(0), |id| Ok(self.node(repo, id)?.time))
     }
 
-    pub(super) fn tree(&mut self, repo: &Repository, id: Oid) -> Result<Oid, GitError> {
+    pub(crate) fn tree(&mut self, repo: &Repository, id: Oid) -> Result<Oid, GitError> {
         Ok(self.node(repo, id)?.tree)
     }
 
@@ -94,7 +94,7 @@ impl History {
     }
 
     /// Paints both histories downwards until only what both have is left, as git does.
-    pub(super) fn part(&mut self, repo: &Repository, ours: Oid, theirs: Oid) -> Result<Parting, GitError> {
+    pub(crate) fn part(&mut self, repo: &Repository, ours: Oid, theirs: Oid) -> Result<Parting, GitError> {
         let mut painted: HashMap<Oid, Paint> = HashMap::new();
         let mut heap = BinaryHeap::new();
         let mut open = 0_usize;
@@ -144,11 +144,14 @@ impl History {
             [] => Base::None,
             [one] => Base::One(one),
             // Of several some may be beneath others: the library sorts that out, as git does.
-            _ => match merge_bases(repo, ours, theirs)?[..] {
-                [] => Base::None,
-                [one] => Base::One(one),
-                [first, ..] => Base::Many(first),
-            },
+            _ => {
+                let best = merge_bases(repo, ours, theirs)?;
+                match best[..] {
+                    [] => Base::None,
+                    [one] => Base::One(one),
+                    _ => Base::Many(best),
+                }
+            }
         };
         Ok(Parting { base, only_ours })
     }

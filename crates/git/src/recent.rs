@@ -4,7 +4,7 @@ use std::hash::Hash;
 /// Keeps what was used lately, within a limit: two generations, of which the older one is dropped when
 /// the younger one is full.
 #[derive(Debug)]
-pub(super) struct Recent<K, V> {
+pub(crate) struct Recent<K, V> {
     young: HashMap<K, V>,
     old: HashMap<K, V>,
     weight: usize,
@@ -13,11 +13,11 @@ pub(super) struct Recent<K, V> {
 
 impl<K: Eq + Hash + Copy, V: Clone> Recent<K, V> {
     /// Keeps at most about twice `limit`, in whatever unit the weights have.
-    pub(super) fn new(limit: usize) -> Self {
+    pub(crate) fn new(limit: usize) -> Self {
         Recent { young: HashMap::new(), old: HashMap::new(), weight: 0, limit }
     }
 
-    pub(super) fn get(&mut self, key: K, weight: impl Fn(&V) -> usize) -> Option<V> {
+    pub(crate) fn get(&mut self, key: K, weight: impl Fn(&V) -> usize) -> Option<V> {
         if let Some(value) = self.young.get(&key) {
             return Some(value.clone());
         }
@@ -27,7 +27,7 @@ impl<K: Eq + Hash + Copy, V: Clone> Recent<K, V> {
         Some(value)
     }
 
-    pub(super) fn put(&mut self, key: K, value: V, weight: usize) {
+    pub(crate) fn put(&mut self, key: K, value: V, weight: usize) {
         if self.weight + weight > self.limit {
             self.old = std::mem::take(&mut self.young);
             self.weight = 0;
