@@ -7,6 +7,7 @@ use yardmaster_protocol::{BranchName, CommitId, MAX_PROJECT_BYTES, Movement, PRO
 use crate::git::Extent;
 use crate::mergetree::parse_oid;
 use crate::objects::{commit_id, contains, find_commit, oid, tree_id};
+use crate::worktree::mend_heads;
 use crate::{GitError, Mirror};
 
 /// The largest project file that is read.
@@ -35,7 +36,10 @@ impl Mirror {
         })?;
         if let Err(why) = self.fetch(std::slice::from_ref(&refspec), extent)? {
             self.diagnose(target, &why)?;
-            self.with_repository(|repo| clear_way(repo, &local))?;
+            self.with_repository(|repo| {
+                mend_heads(repo);
+                clear_way(repo, &local)
+            })?;
             self.fetch(&[refspec], extent)?.map_err(|why| GitError::Unreachable { why })?;
         }
         self.sight(target, known, asked)

@@ -16,6 +16,7 @@ use crate::history::History;
 use crate::objects::trust_what_is_here;
 use crate::options::GitOptions;
 use crate::sweep::sweep;
+use crate::worktree::mend_heads;
 
 /// Idle handles on the repository beyond this many are closed.
 const MAX_IDLE: usize = 8;
@@ -105,6 +106,7 @@ impl Mirror {
         let repo = Repository::open_bare(&dir)?;
         if alone.is_some() {
             remove_torn(&git)?;
+            mend_heads(&repo);
         }
         Ok(Mirror {
             git,

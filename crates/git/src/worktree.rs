@@ -7,8 +7,10 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
+use git2::{Oid, Repository};
 use yardmaster_protocol::CommitId;
 
+use crate::durable::replace_file;
 use crate::environment::Environment;
 use crate::git::Git;
 use crate::options::GitOptions;
@@ -21,6 +23,8 @@ use crate::{GitError, objects};
 const PREFIX: &str = "yardmaster-";
 /// Only we write this index. What a gate does to the one that it sees cannot hide a changed file from us.
 const INDEX: &str = "yardmaster-index";
+/// Where a worktree is before its first checkout.
+const NOTHING_YET: &str = "ref: refs/heads/yardmaster-nothing-yet\n";
 /// So many checkouts by git in a row show that a look at the files is vain here;
 const VAIN: u32 = 3;
 /// then only one of so many is remembered for another look.
@@ -79,6 +83,8 @@ impl Worktree {
     /// # Errors
     /// When the commit is not in the mirror, or files cannot be written.
     pub fn checkout(&self, commit: CommitId) -> Result<(), GitError> {
+        // A HEAD that names what is not there would stop every fetch of the mirror.
+        objects::find_commit(&Repository::open_bare(self.common_dir())?, commit)?;
         self.link()?;
         self.remove_locks()?;
         self.write(&self.git.dir().join("HEAD"), &format!("{commit}\n"))?;
@@ -94,8 +100,6 @@ impl Worktree {
             }
             Err(error) => error,
         };
-        let repo = git2::Repository::open_bare(self.git.dir().join("../.."))?;
-        objects::find_commit(&repo, commit)?;
         tracing::warn!(dir = %self.dir.display(), error = %first, "checkout failed; directories are unlocked");
         unlock_directories(&self.dir);
         if self.reset_and_clean(commit).is_err() {
@@ -118,7 +122,7 @@ impl Worktree {
         if self.common_dir().join("info").join("attributes").exists() || !standing.is_untouched(&self.dir) {
             return Ok(false);
         }
-        let repo = git2::Repository::open_bare(self.common_dir())?;
+        let repo = Repository::open_bare(self.common_dir())?;
         let tree = objects::find_commit(&repo, commit)?.tree_id();
         let Some(difference) = Difference::between(&repo, standing.tree, tree)? else { return Ok(false) };
         difference.apply(&repo, &self.dir, &self.git.dir().join(INDEX), &mut standing)?;
@@ -139,7 +143,7 @@ impl Worktree {
             return;
         }
         let ignored = |paths: &BTreeSet<Vec<u8>>| self.ignored_among(paths);
-        let standing = git2::Repository::open_bare(self.common_dir()).ok().and_then(|repo| {
+        let standing = Repository::open_bare(self.common_dir()).ok().and_then(|repo| {
             let tree = objects::find_commit(&repo, commit).ok()?.tree_id();
             Standing::read(&self.dir, &repo, tree, ignored)
         });
@@ -201,7 +205,7 @@ impl Worktree {
         self.write(&gitdir.join("gitdir"), &format!("{}\n", dot_git.display()))?;
         self.write(&dot_git, &format!("gitdir: {}\n", gitdir.display()))?;
         if !gitdir.join("HEAD").is_file() {
-            self.write(&gitdir.join("HEAD"), "ref: refs/heads/yardmaster-nothing-yet\n")?;
+            self.write(&gitdir.join("HEAD"), NOTHING_YET)?;
         }
         // Rules that a gate wrote for all worktrees would keep its strays from being removed.
         if let Some(common) = gitdir.parent().and_then(Path::parent) {
@@ -245,6 +249,24 @@ impl Worktree {
         }
         remove(path).map_err(GitError::io(path))?;
         fs::copy(&fresh, path).map(drop).map_err(GitError::io(path))
+    }
+}
+
+/// Worktrees of ours at a commit that is not there, as a gate or a power cut can leave them, are at nothing then:
+/// git fetches nothing into a repository with such a one.
+pub(crate) fn mend_heads(repo: &Repository) {
+    for entry in fs::read_dir(repo.path().join("worktrees")).into_iter().flatten().flatten() {
+        let head = entry.path().join("HEAD");
+        let is_ours = entry.file_name().as_encoded_bytes().starts_with(PREFIX.as_bytes());
+        let text = fs::read_to_string(&head).unwrap_or_default();
+        let is_there = |id: Oid| repo.find_commit(id).is_ok();
+        if !is_ours || text == NOTHING_YET || Oid::from_str(text.trim_end()).is_ok_and(is_there) {
+            continue;
+        }
+        match replace_file(&head, NOTHING_YET) {
+            Ok(()) => tracing::info!(path = %head.display(), "a worktree was at a commit that is not there"),
+            Err(error) => tracing::warn!(path = %head.display(), %error, "cannot mend the HEAD of a worktree"),
+        }
     }
 }
 

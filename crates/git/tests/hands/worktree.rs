@@ -101,6 +101,42 @@ fn what_a_crash_left_is_mended() {
     assert_eq!(differences(&lane), "");
 }
 
+/// A commit that only another machine has, asked for by a job of who leads now.
+#[test]
+fn a_commit_that_is_not_here_leaves_the_lane_and_the_mirror_as_they_are() {
+    let world = World::new();
+    let (mirror, first, second) = two_commits(&world);
+    let tree = Worktree::open(mirror.path(), &world.dir.path().join("lane")).expect("a worktree");
+    let nowhere = "deadbeef".repeat(5).parse::<CommitId>().expect("an id");
+    let news = || {
+        world.write("api/a.txt", &world.head().to_string());
+        let tip = world.commit("more");
+        world.push("main");
+        assert_eq!(mirror.look(&main(), None, &[]).expect("a sighting").tip, tip);
+    };
+    for before in [None, Some(first), Some(second)] {
+        if let Some(commit) = before {
+            tree.checkout(commit).expect("checked out");
+        }
+        assert!(matches!(tree.checkout(nowhere), Err(GitError::NoCommit(id)) if id == nowhere));
+        news();
+    }
+    assert_eq!(git(tree.dir(), &["rev-parse", "HEAD"]), second.to_string());
+    assert_eq!(differences(tree.dir()), "");
+
+    // What a gate writes there, or a power cut leaves.
+    let head = git(tree.dir(), &["rev-parse", "--git-path", "HEAD"]);
+    for left in [&*nowhere.to_string(), "", "nonsense"] {
+        fs::write(&head, left).expect("written");
+        news();
+        tree.checkout(first).expect("checked out");
+        assert_eq!(differences(tree.dir()), "");
+    }
+    fs::write(&head, nowhere.to_string()).expect("written");
+    drop(mirror);
+    world.mirror().tidy().expect("packed");
+}
+
 #[test]
 fn directories_without_permission_are_removed() {
     let world = World::new();
