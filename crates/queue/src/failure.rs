@@ -241,13 +241,19 @@ pub(crate) fn runs_lost(live: &Request, verdict: &Verdict) -> Failure {
     }
 }
 
-pub(crate) fn push_refused(live: &Request, commit: CommitId, why: &str) -> Failure {
+/// With `mates` it was pushed as one: which of them the remote means, only its words can say.
+pub(crate) fn push_refused(live: &Request, commit: CommitId, why: &str, mates: &[String]) -> Failure {
+    let pushed = match mates {
+        [] => "the push".to_owned(),
+        _ => format!("the push of this and {}, which land together or not at all", mates.join(", ")),
+    };
     Failure {
         cause: Cause::PushRefused,
         blame: Blame::Own,
         evidence: Evidence {
-            message: format!("the gate was green, but the remote refused the push: {why}"),
+            message: format!("the gate was green, but the remote refused {pushed}: {why}"),
             candidate: Some(commit),
+            with: mates.to_vec(),
             ..Evidence::default()
         },
         next: vec!["# satisfy the remote's rule that its message names".to_owned(), announce_again(live)],

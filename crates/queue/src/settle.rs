@@ -45,15 +45,24 @@ impl Act<'_> {
     /// Ends a request, and those that can never land without it; not one that is being pushed at this moment,
     /// on the strength of something that has landed and fallen off meanwhile: its push decides.
     pub(crate) fn fail(&mut self, request: RequestId, failure: Failure) {
-        let mut doomed = vec![(request, failure)];
-        while let Some((request, failure)) = doomed.pop() {
-            let Some(live) = self.queue.live.get(&request) else { continue };
-            let label = format!("{request} ({})", live.label());
-            self.emit(Fact::Failed { request, failure });
-            for orphan in self.queue.orphans_of(request) {
-                let is_landing = self.is_landing(orphan);
-                if let Some(live) = self.queue.live.get(&orphan).filter(|_| !is_landing) {
-                    doomed.push((orphan, failure::dependency_failed(live, &label)));
+        self.fail_together(vec![(request, failure)]);
+    }
+
+    /// Ends requests for reasons of their own, and then those that can never land without them.
+    pub(crate) fn fail_together(&mut self, mut doomed: Vec<(RequestId, Failure)>) {
+        while !doomed.is_empty() {
+            let mut gone = Vec::new();
+            for (request, failure) in doomed.drain(..) {
+                let Some(live) = self.queue.live.get(&request) else { continue };
+                gone.push((request, format!("{request} ({})", live.label())));
+                self.emit(Fact::Failed { request, failure });
+            }
+            for (request, label) in gone {
+                for orphan in self.queue.orphans_of(request) {
+                    let is_landing = self.is_landing(orphan);
+                    if let Some(live) = self.queue.live.get(&orphan).filter(|_| !is_landing) {
+                        doomed.push((orphan, failure::dependency_failed(live, &label)));
+                    }
                 }
             }
         }

@@ -364,14 +364,22 @@ impl<'a> Act<'a> {
     fn declined(&mut self, name: &BranchName, why: &str) {
         let Some(landing) = self.queue.targets.get(name).and_then(|t| t.landing.clone()) else { return };
         self.give_up_landing(name, why, true);
-        let Some(((request, commit), mates)) = landing.requests.split_first() else { return };
-        let Some(live) = self.queue.live.get(request) else { return };
-        let is_mate = |id: &RequestId| self.queue.live.get(id).is_some_and(|r| r.unit == live.unit);
+        let unit = |id: &RequestId| self.queue.live.get(id).and_then(|r| r.unit);
+        let first = landing.requests.first().and_then(|(id, _)| unit(id));
         // Those that land together or not at all cannot be tried one by one.
-        if mates.is_empty() || (live.unit.is_some() && mates.iter().all(|(id, _)| is_mate(id))) {
-            let mates: Vec<String> = mates.iter().map(|(id, _)| id.to_string()).collect();
-            let failure = failure::push_refused(live, *commit, why);
-            self.fail(*request, failure::together_with(failure, &mates));
+        let is_one = landing.requests.len() < 2
+            || (first.is_some() && landing.requests.iter().all(|(id, _)| unit(id) == first));
+        if is_one {
+            let mates = |of: &RequestId| {
+                let mates = landing.requests.iter().filter(|(id, _)| id != of);
+                mates.map(|(id, _)| id.to_string()).collect::<Vec<_>>()
+            };
+            let told = |(id, commit): &(RequestId, CommitId)| {
+                let live = self.queue.live.get(id)?;
+                Some((*id, failure::push_refused(live, *commit, why, &mates(id))))
+            };
+            let told = landing.requests.iter().filter_map(told).collect();
+            self.fail_together(told);
         }
     }
 

@@ -226,8 +226,8 @@ impl<'a> Reading<'a> {
                 (format!("is on `{name}`: there was nothing to merge"), None)
             }
             Ending::Failed { failure } => {
-                let first = failure.evidence.message.lines().next().unwrap_or_default();
-                (format!("has failed: {first}"), None)
+                let lines = failure.evidence.message.lines().map(str::trim).filter(|line| !line.is_empty());
+                (format!("has failed: {}", lines.collect::<Vec<_>>().join("; ")), None)
             }
             Ending::Withdrawn { by } => (format!("was withdrawn by {by}"), None),
             Ending::Superseded { by } => (format!("was superseded by {by}"), Some(*by)),
