@@ -212,6 +212,7 @@ async fn an_environment_that_cannot_be_used() {
         ("YARDMASTER__RUNNER__SLOTS", "1000"),
         ("YARDMASTER__REPO__TARGTE", "main"),
         ("YARDMASTER__QUEUE__AGEING", "ten minutes"),
+        ("YARDMASTER__QUEUE__BATCH", "0"),
         ("YARDMASTER__NAME", "no spaces"),
         ("YARDMASTER__GATE__COMMAND", " "),
     ];

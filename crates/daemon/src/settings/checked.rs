@@ -9,8 +9,8 @@ use yardmaster_runner::HostLimits;
 
 use super::raw::{Raw, RawChangelog, RawGate, RawRunner};
 use super::values::{
-    base_red, bytes, cross_check, cycles, definitions, duration, guarantee, labels, least_chance, millis,
-    overlap, takes_back, trusted,
+    at_least_one, base_red, bytes, cross_check, cycles, definitions, duration, guarantee, labels,
+    least_chance, millis, overlap, takes_back, trusted,
 };
 use super::{MOST_SLOTS, NatsSettings, Settings};
 use crate::rules::Rules;
@@ -19,6 +19,7 @@ impl Raw {
     pub(super) fn checked(self, problems: &mut Vec<String>) -> Option<Settings> {
         let policy = self.policy(problems);
         let poll = duration("repo.poll", &self.repo.poll, problems).max(Duration::from_millis(100));
+        let poison_after = at_least_one("intake.poison_after", self.intake.poison_after, problems);
         let cross_check = cross_check(&self.git.cross_check, problems);
         let host = self.runner.host(problems);
         let refuse_takes_back = takes_back(&self.guard.takes_back, problems);
@@ -62,7 +63,7 @@ impl Raw {
             state_dir: self.state.dir,
             ssh_command: self.repo.ssh_command,
             cross_check,
-            poison_after: self.intake.poison_after.max(1),
+            poison_after,
             refuse_takes_back,
             policy: policy?,
             labels,
@@ -95,12 +96,13 @@ impl Raw {
         let mut policy = Policy::new(target?);
         policy.targets.extend(others.into_iter().collect::<BTreeSet<_>>());
         policy.gate = gate;
-        policy.batch_max = self.queue.batch.max(1);
+        policy.batch_max = at_least_one("queue.batch", self.queue.batch, problems);
         (policy.guarantee, policy.cycles, policy.least_chance) = (guarantee, cycles, least_chance);
         policy.ageing_ms = millis(ageing).max(1_000);
-        policy.max_pending = self.queue.max_pending.max(1);
-        policy.max_pending_per_agent = self.queue.max_pending_per_agent.max(1);
-        policy.max_lost_runs = self.queue.max_lost_runs.max(1);
+        policy.max_pending = at_least_one("queue.max_pending", self.queue.max_pending, problems);
+        policy.max_pending_per_agent =
+            at_least_one("queue.max_pending_per_agent", self.queue.max_pending_per_agent, problems);
+        policy.max_lost_runs = at_least_one("queue.max_lost_runs", self.queue.max_lost_runs, problems);
         policy.bind_agent_to_subject = self.auth.bind_agent_to_subject;
         policy.trusted = trusted(&self.auth.trusted_runners, problems);
         policy.changelog = kept;

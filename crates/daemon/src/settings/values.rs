@@ -22,6 +22,13 @@ fn one_of<T: Copy + Default>(key: &str, text: &str, words: &[(&str, T)], problem
     T::default()
 }
 
+pub(super) fn at_least_one<T: From<u8> + PartialEq>(key: &str, number: T, problems: &mut Vec<String>) -> T {
+    if number == T::from(0) {
+        problems.push(format!("`{key}` is 0, but must be 1 or more"));
+    }
+    number
+}
+
 pub(super) fn base_red(text: &str, problems: &mut Vec<String>) -> BaseRed {
     one_of(
         "queue.base_red",
