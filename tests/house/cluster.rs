@@ -77,8 +77,8 @@ async fn a_cluster_that_loses_one_node_after_another_loses_and_doubles_nothing()
     ends.wait_for(4, &house).await;
     cluster.restart(first).await;
     ends.wait_for(7, &house).await;
-    // Who was killed may have been chosen again by now.
-    let second = cluster.leader_of(&house.nats, JOURNAL).await;
+    let second = cluster.led_by_another(&house.nats, JOURNAL, first).await;
+    assert_ne!(first, second, "who was killed leads again");
     cluster.kill(second).await;
     house.kill().await;
     house.start_with(&["--slots", "2"], &THREE).await;
