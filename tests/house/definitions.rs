@@ -143,7 +143,7 @@ async fn what_is_not_read_waits_for_nobody_and_is_told() {
     house.announce("roy", "roy/rename").await;
     let renames = gate.run_of("r1").await;
     let large = json!({"why": "left_out", "files": 1, "paths": ["large.rs"],
-        "sentence": "not read: large.rs (too large, too many, no text, or not in time); under `enforce` it therefore waits for nobody because of definitions there"});
+        "sentence": "not read: large.rs (too large, too many, no text, or not in time), so what it does there to definitions is not known, and holds up nobody"});
     let told = checked(&house, "mia/large").await;
     assert_eq!((&told["not_read"], &told["advice"]), (&large, &Value::Null));
     house.announce("mia", "mia/large").await;

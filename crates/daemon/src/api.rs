@@ -125,7 +125,7 @@ impl Apis {
             return without(UnreadWhy::NoRoom);
         }
         match read(head, limit) {
-            Read::Done(api, _) if api.skipped > 0 && limit < BUDGET_OF_ONE => Err(Stop::Hurried),
+            Read::Done(api, _) if api.late && limit < BUDGET_OF_ONE => Err(Stop::Hurried),
             Read::Done(api, not_read) => Ok(Known { head, api, not_read }),
             Read::NoReader => Err(Stop::NoReader),
             Read::Unreadable => {
@@ -229,11 +229,11 @@ fn left_out(contents: &Contents, api: &ApiChange) -> Option<NotRead> {
     let files = contents.skipped.saturating_add(api.skipped);
     let paths = contents.skipped_paths.iter().chain(&api.skipped_paths);
     let paths = paths.filter(|path| path.len() <= MAX_TEXT).take(PATHS_TOLD).cloned().collect();
-    (files > 0).then_some(NotRead { why: UnreadWhy::LeftOut, files, paths })
+    (files > 0).then_some(NotRead { why: UnreadWhy::LeftOut, files: Some(files), paths })
 }
 
 fn nothing_read(why: UnreadWhy) -> NotRead {
-    NotRead { why, files: 0, paths: Vec::new() }
+    NotRead { why, files: None, paths: Vec::new() }
 }
 
 fn contents(mirror: &Mirror, tip: CommitId, head: CommitId) -> Result<Contents, GitError> {
@@ -297,8 +297,7 @@ mod tests {
 
     /// All of it takes its time: with less it is read in part.
     fn long(limit: Duration) -> Read {
-        let skipped = u32::from(limit < BUDGET_OF_ONE);
-        Read::Done(ApiChange { skipped, ..ApiChange::default() }, None)
+        Read::Done(ApiChange { late: limit < BUDGET_OF_ONE, ..ApiChange::default() }, None)
     }
 
     struct Asked {
@@ -382,6 +381,20 @@ mod tests {
         assert_eq!(short.requests, [], "it is not given up");
         let whole = apis.round(&wanted(Duration::from_secs(60)), |_, limit| long(limit));
         assert_eq!((whole.requests, whole.unread), (vec![RequestId(1)], vec![]));
+    }
+
+    #[test]
+    fn what_no_time_would_help_is_told_at_once() {
+        let (mut apis, heads) = (Apis::default(), [(RequestId(1), head(1)), (RequestId(2), head(USES))]);
+        let requests = [RequestId(1), RequestId(2)];
+        let wanted = Wanted { requests: &requests, heads: &heads, budget: Duration::from_millis(100) };
+        let what = NotRead { why: UnreadWhy::LeftOut, files: Some(1), paths: vec!["large.rs".to_owned()] };
+        let round = apis.round(&wanted, |of, _| {
+            let large = Read::Done(ApiChange { skipped: 1, ..ApiChange::default() }, Some(what.clone()));
+            if of == head(1) { large } else { source(of) }
+        });
+        assert_eq!(round.requests, requests);
+        assert_eq!(round.unread, [Unread { request: RequestId(1), what }]);
     }
 
     #[test]

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 
 use yardmaster_git::{GitError, GitOptions, Matrix, Mirror};
 use yardmaster_protocol::{BranchName, CommitId, DefinitionsPolicy, Globs, Rehearsal, Rehearsed, RequestId};
+use yardmaster_queue::Definitions;
 
 use crate::settings::Settings;
 use drive::Drive;
@@ -58,11 +59,11 @@ pub fn rehearse(ask: &Rehearse, scratch: &Path) -> Result<Rehearsal, RehearseErr
     let sighting = mirror.look(&ask.target, None, &[])?;
     let chosen = chosen(&mirror, ask)?;
     let tip = sighting.tip;
-    let (definitions_policy, settings_unread) = match Settings::definitions(&ask.repository) {
+    let (policy, settings_unread) = match Settings::definitions(&ask.repository) {
         Ok(policy) => (policy, None),
-        Err(why) => (DefinitionsPolicy::Advise, Some(why.to_string())),
+        Err(why) => (Definitions::Advise, Some(why.to_string())),
     };
-    let mut drive = Drive::new(&mirror, &ask.target, sighting, definitions_policy);
+    let mut drive = Drive::new(&mirror, &ask.target, sighting, policy);
     let requests = drive.announce(&chosen)?;
     // Pinned by now, all of them that can be had; each on the target as it was.
     let mut matrix = Matrix::new(tip);
@@ -80,7 +81,11 @@ pub fn rehearse(ask: &Rehearse, scratch: &Path) -> Result<Rehearsal, RehearseErr
         tip,
         branches,
         pairs: found.pairs(),
-        definitions_policy,
+        definitions_policy: match policy {
+            Definitions::Off => DefinitionsPolicy::Off,
+            Definitions::Advise => DefinitionsPolicy::Advise,
+            Definitions::Enforce => DefinitionsPolicy::Enforce,
+        },
         definitions: found.meetings(),
         definitions_unread: found.unread(),
         settings_unread,

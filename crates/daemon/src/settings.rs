@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use yardmaster_protocol::{DefinitionsPolicy, Label};
+use yardmaster_protocol::Label;
 use yardmaster_queue::{Definitions, Policy};
 use yardmaster_runner::HostLimits;
 
@@ -140,7 +140,7 @@ impl Settings {
     ///
     /// # Errors
     /// When the file cannot be read, or what it says is none of the values.
-    pub(crate) fn definitions(dir: &Path) -> Result<DefinitionsPolicy, SettingsError> {
+    pub(crate) fn definitions(dir: &Path) -> Result<Definitions, SettingsError> {
         let file = dir.join(DEFAULT_FILE);
         let config = file.is_file().then(|| file.clone());
         let layers = outer_layers(&Flags { config, ..Flags::default() });
@@ -148,11 +148,7 @@ impl Settings {
         let text =
             read.map_err(|e| SettingsError { problems: vec![told(&e, &file).trim_end().to_owned()] })?;
         let mut problems = Vec::new();
-        let policy = match definitions(&text, &mut problems) {
-            Definitions::Off => DefinitionsPolicy::Off,
-            Definitions::Advise => DefinitionsPolicy::Advise,
-            Definitions::Enforce => DefinitionsPolicy::Enforce,
-        };
+        let policy = definitions(&text, &mut problems);
         if problems.is_empty() { Ok(policy) } else { Err(SettingsError { problems }) }
     }
 

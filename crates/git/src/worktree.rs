@@ -265,7 +265,9 @@ pub(crate) fn mend_heads(repo: &Repository) {
         }
         match replace_file(&head, NOTHING_YET) {
             Ok(()) => tracing::info!(path = %head.display(), "a worktree was at a commit that is not there"),
-            Err(error) => tracing::warn!(path = %head.display(), %error, "cannot mend the HEAD of a worktree"),
+            Err(error) => {
+                tracing::warn!(path = %head.display(), %error, "cannot mend the HEAD of a worktree");
+            }
         }
     }
 }

@@ -96,8 +96,9 @@ pub struct Unread {
 pub struct NotRead {
     /// Why not.
     pub why: UnreadWhy,
-    /// Files that were not read; 0: none was.
-    pub files: u32,
+    /// So many files were not read; not there where none was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub files: Option<u32>,
     /// The first of them, at most 3.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub paths: Vec<String>,
@@ -134,6 +135,9 @@ impl From<NotRead> for UnreadNotice {
     }
 }
 
+/// What follows.
+const NOTHING: &str = "what it does there to definitions is not known, and holds up nobody";
+
 impl fmt::Display for NotRead {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let why = match self.why {
@@ -142,20 +146,21 @@ impl fmt::Display for NotRead {
             UnreadWhy::NoReader => "the process that reads it cannot be started",
             UnreadWhy::NoRoom => "too much is kept of others",
         };
-        let all = usize::try_from(self.files).unwrap_or(usize::MAX);
+        let Some(files) = self.files else {
+            return write!(f, "not read: all of its source code ({why}), so {NOTHING}");
+        };
+        let all = usize::try_from(files).unwrap_or(usize::MAX);
         let more = match all.saturating_sub(self.paths.len()) {
             0 => String::new(),
             1 => "1 more file".to_owned(),
             more => format!("{more} more files"),
         };
-        match (all, self.paths.join(", ")) {
-            (0, _) => f.write_str("not read: all of its source code")?,
-            (_, paths) if paths.is_empty() => write!(f, "not read: {}", more.replace(" more", ""))?,
-            (_, paths) if more.is_empty() => write!(f, "not read: {paths}")?,
-            (_, paths) => write!(f, "not read: {paths} and {more}")?,
-        }
-        let of = if all == 0 { "of definitions" } else { "of definitions there" };
-        write!(f, " ({why}); under `enforce` it therefore waits for nobody because {of}")
+        let which = match self.paths.join(", ") {
+            paths if paths.is_empty() => more.replace(" more", ""),
+            paths if more.is_empty() => paths,
+            paths => format!("{paths} and {more}"),
+        };
+        write!(f, "not read: {which} ({why}), so {NOTHING}")
     }
 }
 
@@ -170,14 +175,14 @@ mod tests {
             NotRead { why, files, paths }.to_string()
         };
         assert_eq!(
-            told(UnreadWhy::LeftOut, 4, &["a.rs", "b.rs"]),
-            "not read: a.rs, b.rs and 2 more files (too large, too many, no text, or not in time); under `enforce` it therefore waits for nobody because of definitions there"
+            told(UnreadWhy::LeftOut, Some(4), &["a.rs", "b.rs"]),
+            "not read: a.rs, b.rs and 2 more files (too large, too many, no text, or not in time), so what it does there to definitions is not known, and holds up nobody"
         );
-        assert!(told(UnreadWhy::LeftOut, 1, &["a.rs"]).starts_with("not read: a.rs (too"));
-        assert!(told(UnreadWhy::LeftOut, 1, &[]).starts_with("not read: 1 file (too"));
+        assert!(told(UnreadWhy::LeftOut, Some(1), &["a.rs"]).starts_with("not read: a.rs (too"));
+        assert!(told(UnreadWhy::LeftOut, Some(1), &[]).starts_with("not read: 1 file (too"));
         assert_eq!(
-            told(UnreadWhy::Broke, 0, &[]),
-            "not read: all of its source code (reading it broke or did not end); under `enforce` it therefore waits for nobody because of definitions"
+            told(UnreadWhy::Broke, None, &[]),
+            "not read: all of its source code (reading it broke or did not end), so what it does there to definitions is not known, and holds up nobody"
         );
     }
 }

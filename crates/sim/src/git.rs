@@ -158,7 +158,7 @@ impl Git {
     /// What of some heads cannot be read.
     pub(crate) fn unread(&self, requests: &[RequestId], heads: &[(RequestId, CommitId)]) -> Vec<Unread> {
         let unread = |(id, head): &(RequestId, CommitId)| {
-            let what = NotRead { why: UnreadWhy::LeftOut, files: 1, paths: vec!["a.rs".to_owned()] };
+            let what = NotRead { why: UnreadWhy::LeftOut, files: Some(1), paths: vec!["a.rs".to_owned()] };
             (requests.contains(id) && sum(*head).is_multiple_of(5)).then_some(Unread { request: *id, what })
         };
         heads.iter().filter_map(unread).collect()

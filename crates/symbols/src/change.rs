@@ -33,6 +33,8 @@ pub struct ApiChange {
     pub skipped: u32,
     /// The first of these.
     pub skipped_paths: Vec<String>,
+    /// The time was up before all of them were looked at: with more time it may be fewer.
+    pub late: bool,
 }
 
 /// A definition that is not what it was.
@@ -109,7 +111,10 @@ pub fn change_within<'a>(files: impl IntoIterator<Item = FileChange<'a>>, limit:
         let Some(language) = Language::of(file.path) else { continue };
         match compare(&mut parser, language, file, until).filter(|_| read.len() < MAX_FILES) {
             Some(compared) => read.push(compared),
-            None => found.skip(file.path),
+            None => {
+                found.skip(file.path);
+                found.late |= Instant::now() >= until;
+            }
         }
     }
     let gone: BTreeSet<(u64, u64)> = read.iter().flat_map(|file| file.gone()).collect();

@@ -5,7 +5,7 @@ use std::os::unix::process::CommandExt as _;
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::ApiChange;
 use crate::change::FileChange;
@@ -49,30 +49,33 @@ impl Reader {
 
     /// [`crate::change_within`], in the child. Takes a second longer than `limit` at the most, and five more where
     /// a child has to be started first. A child that was there before and dies is no witness, because it may have
-    /// been dying already: then another one is asked.
+    /// been dying already: then another one gets what is left of the time.
     ///
     /// # Errors
     /// When it was not read. Unless there was no child at all, asking again costs another child.
     pub fn change(&mut self, files: &[FileChange<'_>], limit: Duration) -> Result<ApiChange, ReadError> {
-        let limit_ms = u64::try_from(limit.as_millis()).unwrap_or(u64::MAX);
-        let question = || frame::question(files, limit_ms).ok_or(ReadError::TooLong);
-        let (mut asked, bound) = (question()?, limit.saturating_add(GRACE));
+        let began = Instant::now();
+        let mut question = question(files, limit)?;
+        let mut left = limit;
         if let Some(running) = self.running.take().and_then(Running::still_alive) {
-            match self.ask(running, asked, bound) {
-                Err(ReadError::Died(_)) => asked = question()?,
+            match self.ask(running, question, left) {
+                Err(ReadError::Died(_)) => {}
                 read => return read,
             }
+            left = limit.saturating_sub(began.elapsed());
+            question = self::question(files, left)?;
         }
         let running = Running::start(&mut self.command).map_err(ReadError::NotStarted)?;
-        self.ask(running, asked, bound)
+        self.ask(running, question, left)
     }
 
     fn ask(
         &mut self,
         mut running: Running,
         question: Vec<u8>,
-        bound: Duration,
+        limit: Duration,
     ) -> Result<ApiChange, ReadError> {
+        let bound = limit.saturating_add(GRACE);
         let answer = running.ask(question, bound).ok_or(ReadError::Late(bound))?;
         let read = answer.and_then(|answer| Ok(serde_json::from_slice(&answer)?)).map_err(ReadError::Died)?;
         self.running = Some(running);
@@ -83,6 +86,11 @@ impl Reader {
     pub fn child_id(&self) -> Option<u32> {
         self.running.as_ref().map(|running| running.child.id())
     }
+}
+
+fn question(files: &[FileChange<'_>], limit: Duration) -> Result<Vec<u8>, ReadError> {
+    let limit_ms = u64::try_from(limit.as_millis()).unwrap_or(u64::MAX);
+    frame::question(files, limit_ms).ok_or(ReadError::TooLong)
 }
 
 impl Running {

@@ -166,12 +166,14 @@ fn definitions(rehearsal: &Rehearsal, width: usize) -> Vec<Line> {
     }
     let told = |one: &Rehearsed| Some(format!("{}: {}", one.branch, one.not_read.as_ref()?.sentence));
     let not_read: Vec<String> = rehearsal.branches.iter().filter_map(told).collect();
-    let late = rehearsal.definitions_unread.len();
-    if late > 0 || !not_read.is_empty() || rehearsal.settings_unread.is_some() {
+    let late = &rehearsal.definitions_unread;
+    if !late.is_empty() || !not_read.is_empty() {
         lines.extend([Line::new(), Line::styled(style::BOLD, "  Definitions that are not known")]);
     }
-    if late > 0 {
-        lines.extend(dim(&format!("{late} branches were not held against the others in time")));
+    if !late.is_empty() {
+        let names: Vec<String> = late.iter().map(ToString::to_string).collect();
+        let (names, ask) = (some(&names), "try fewer at once, or --json for all of them");
+        lines.extend(dim(&format!("not held against the others in time: {names} ({ask})")));
     }
     let more = not_read.len().saturating_sub(MEETINGS_SHOWN);
     lines.extend(not_read.iter().take(MEETINGS_SHOWN).flat_map(|text| dim(text)));
@@ -179,7 +181,9 @@ fn definitions(rehearsal: &Rehearsal, width: usize) -> Vec<Line> {
         lines.extend(dim(&format!("and {more} more (--json has them)")));
     }
     if let Some(why) = &rehearsal.settings_unread {
-        lines.extend(dim(&format!("settings not read, so they count as advice: {why}")));
+        let title = "  `queue.definitions` cannot be read, so definitions count as advice";
+        lines.extend([Line::new(), Line::styled(style::BOLD, title)]);
+        lines.extend(dim(why));
     }
     lines
 }

@@ -1,12 +1,11 @@
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use serde_json::json;
 use yardmaster_git::{Mirror, PinAsk};
 use yardmaster_protocol::{
-    AgentName, BranchName, CommitId, DefinitionMeeting, DefinitionsPolicy, EventBody, Fact, Gate, IntakeSeq,
-    LandOutcome, Landing, Millis, Movement, Project, RehearsedOutcome as Outcome, RequestId, Sighting,
-    Unread,
+    AgentName, BranchName, CommitId, DefinitionMeeting, EventBody, Fact, Gate, IntakeSeq, LandOutcome,
+    Landing, Millis, Movement, Project, RehearsedOutcome as Outcome, RequestId, Sighting, Unread,
 };
 use yardmaster_queue::{Definitions, GateRule, Input, Order, Policy, Queue, Step};
 
@@ -31,6 +30,20 @@ pub(super) struct DefinitionsFound {
     pub(super) unread: Vec<Unread>,
     /// Those that were not held against the others in time.
     pub(super) late: Vec<RequestId>,
+}
+
+/// Meetings of all rounds by pairs, each once: who is answered later meets those that were answered before, and the
+/// two of a pair may both be told of it.
+#[derive(Default)]
+struct Told(BTreeMap<(RequestId, RequestId), Vec<DefinitionMeeting>>);
+
+impl Told {
+    fn take(&mut self, round: &[DefinitionMeeting]) {
+        for met in round {
+            let pair = self.0.entry((met.one, met.other)).or_default();
+            pair.extend((!pair.contains(met)).then(|| met.clone()));
+        }
+    }
 }
 
 /// How it ended for one branch.
@@ -72,15 +85,11 @@ impl<'a> Drive<'a> {
         mirror: &'a Mirror,
         target: &BranchName,
         sighting: Sighting,
-        definitions: DefinitionsPolicy,
+        definitions: Definitions,
     ) -> Drive<'a> {
         let mut policy = Policy::new(target.clone());
         policy.gate = GateRule::Fixed(Gate::default());
-        policy.definitions = match definitions {
-            DefinitionsPolicy::Off => Definitions::Off,
-            DefinitionsPolicy::Advise => Definitions::Advise,
-            DefinitionsPolicy::Enforce => Definitions::Enforce,
-        };
+        policy.definitions = definitions;
         policy.window_max = WINDOW;
         policy.window_min = WINDOW;
         policy.max_pending_per_agent = policy.max_pending;
@@ -149,7 +158,7 @@ impl<'a> Drive<'a> {
     pub(super) fn read_definitions(&mut self, tip: CommitId) -> DefinitionsFound {
         let until = Instant::now() + READ_FOR;
         let mut found = DefinitionsFound::default();
-        let mut told: BTreeSet<RequestId> = BTreeSet::new();
+        let mut told = Told::default();
         let target = self.policy.default_target.clone();
         let reading = Readings::default().of(&target);
         while let Some(wanted) = self.to_read() {
@@ -159,15 +168,14 @@ impl<'a> Drive<'a> {
                 continue;
             }
             let round = reading.of_waiting(self.mirror, tip, &self.queue.heads(&target), &wanted);
-            // Who was answered before was held against these.
-            let is_new = |met: &&DefinitionMeeting| !told.contains(&met.one) && !told.contains(&met.other);
-            found.meetings.extend(round.meetings.iter().filter(is_new).cloned());
+            told.take(&round.meetings);
             found.unread.extend(round.unread.iter().cloned());
-            told.extend(&round.requests);
             self.read(round);
         }
+        found.meetings.extend(told.0.into_values().flatten());
         found
     }
+
     fn to_read(&self) -> Option<Vec<RequestId>> {
         self.queue.plan(&self.policy).orders.into_iter().find_map(|order| match order {
             Order::ReadDefinitions { requests, .. } => Some(requests),
@@ -280,4 +288,31 @@ fn agent_of(branch: &BranchName) -> AgentName {
 
 fn fallback() -> AgentName {
     "rehearsal".parse().unwrap_or_else(|_| unreachable!("it is a name"))
+}
+
+#[cfg(test)]
+mod tests {
+    use yardmaster_protocol::MeetingKind;
+
+    use super::*;
+
+    /// A round that answers some, and one that answers the rest: what two of the later ones have with an earlier
+    /// one is news, whoever is told of it.
+    #[test]
+    fn a_meeting_is_told_once_in_whatever_round_it_comes() {
+        let met = |one, other, symbol: &str| DefinitionMeeting {
+            one: RequestId(one),
+            other: RequestId(other),
+            meeting: MeetingKind::BothChanged,
+            symbol: symbol.to_owned(),
+            path: "a.rs".to_owned(),
+            used_in: None,
+        };
+        let mut told = Told::default();
+        told.take(&[met(1, 2, "open")]);
+        told.take(&[met(1, 2, "open"), met(1, 2, "close"), met(1, 3, "open"), met(3, 4, "open")]);
+        told.take(&[met(1, 3, "open")]);
+        let all: Vec<DefinitionMeeting> = told.0.into_values().flatten().collect();
+        assert_eq!(all, [met(1, 2, "open"), met(1, 2, "close"), met(1, 3, "open"), met(3, 4, "open")]);
+    }
 }

@@ -43,7 +43,7 @@ fn read(queue: &mut Queue, policy: &Policy, requests: &[u64], meetings: Vec<Defi
 }
 
 fn unread(request: u64) -> Unread {
-    let what = NotRead { why: UnreadWhy::LeftOut, files: 1, paths: vec!["large.rs".to_owned()] };
+    let what = NotRead { why: UnreadWhy::LeftOut, files: Some(1), paths: vec!["large.rs".to_owned()] };
     Unread { request: RequestId(request), what }
 }
 
@@ -186,7 +186,7 @@ fn what_was_not_read_waits_for_nobody_and_is_told() {
     for n in 1..=2 {
         assert_eq!(not_read(&pin(&mut queue, &policy, n, &["a"]), n.into()), [None]);
     }
-    let said = "not read: large.rs (too large, too many, no text, or not in time); under `enforce` it therefore waits for nobody because of definitions there";
+    let said = "not read: large.rs (too large, too many, no text, or not in time), so what it does there to definitions is not known, and holds up nobody";
     let input = Input::DefinitionsRead {
         target: main_branch(),
         requests: [1, 2, 3].map(RequestId).into(),
