@@ -24,6 +24,7 @@ mod large;
 mod pause;
 mod power_loss;
 mod pressure;
+mod project;
 mod promote;
 mod push;
 mod python;

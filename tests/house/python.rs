@@ -42,7 +42,7 @@ fn python() -> Option<PathBuf> {
     if has_it(&python) {
         return Some(python);
     }
-    let made = Command::new("python3").args(["-m", "venv"]).arg(&place).output();
+    let made = Command::new("python3").args(["-m", "venv", "--clear"]).arg(&place).output();
     if !made.is_ok_and(|o| o.status.success()) {
         return None;
     }

@@ -1,12 +1,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use yardmaster_git::{Cochange, GitError, Mirror, Verdict};
+use yardmaster_git::{Cochange, GitError, Mirror, Unusable, Verdict};
 use yardmaster_protocol::{
     AgentName, BlockerKind, BranchName, CheckReply, CheckRequest, CheckVerdict, CommitId, ErrorBody, Globs,
     Inspection, Met, ParallelReply, ParallelRequest, RequestId, ServiceErrorCode,
 };
-use yardmaster_queue::{Common, Definitions, Foreseen, Found, History, Policy, Queue, UNANNOUNCED};
+use yardmaster_queue::{Common, Definitions, Foreseen, Found, GateRule, History, Policy, Queue, UNANNOUNCED};
 
 use crate::api::Round;
 use crate::clock;
@@ -80,10 +80,17 @@ impl Advisor {
         let unread = round.iter().flat_map(|round| &round.unread).next();
         let not_read = unread.map(|unread| unread.what.clone().into());
         let meetings = round.map(|round| round.meetings);
+        let files = match &at.inspection {
+            Inspection::Pinned { files, .. } => files.as_slice(),
+            _ => &[],
+        };
+        let needs_gate = policy.gate == GateRule::FromTarget;
+        let broken = self.mirror.breaks_project(at.head, files, needs_gate).map_err(|e| trouble(&e))?;
         let found = Found {
             inspection: at.inspection.clone(),
             conflicts: Vec::new(),
             target_conflict: Vec::new(),
+            breaks_project: broken.map(|Unusable { paths, why }| (paths, why)),
             meetings,
         };
         let foresee = |found| queue.clone().foresee(clock::now(), policy, &agent, asked, found);

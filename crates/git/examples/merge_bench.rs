@@ -206,5 +206,6 @@ fn spec(head: CommitId) -> CandidateSpec {
         author: "bench".to_owned(),
         at: Millis(0),
         changelog: None,
+        needs_gate: false,
     }
 }

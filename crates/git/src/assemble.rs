@@ -12,6 +12,7 @@ use crate::inverse::steps;
 use crate::merge::{Merge, merge};
 use crate::mergetree::merge_trees;
 use crate::objects::{commit_id, find_commit, merge_bases, oid, tree_id};
+use crate::project::Unusable;
 use crate::{CrossCheck, GitError, Mirror, changelog};
 
 /// A merge that was worked out in memory and that git has not confirmed yet.
@@ -41,6 +42,7 @@ pub(crate) struct Known {
     head: Oid,
     forks: Vec<Oid>,
     author: String,
+    needs_gate: bool,
 }
 
 /// Clean merges that git has confirmed, or made.
@@ -100,12 +102,9 @@ impl Mirror {
             } else {
                 self.candidate(repo, top, spec, making)?
             };
-            let clean = match &assembly {
-                Assembly::Clean { commit, .. } => Some(*commit),
-                Assembly::Conflict { .. } | Assembly::TakesBack { .. } => None,
-            };
+            let next = assembly.candidate().map_or(top, |(commit, _)| commit);
             stack.push(Assembled { base: top, request: spec.request, assembly });
-            top = clean.unwrap_or(top);
+            top = next;
         }
         Ok(stack)
     }
@@ -124,6 +123,7 @@ impl Mirror {
             head: head.id(),
             forks: forks.clone(),
             author: spec.author.clone(),
+            needs_gate: spec.needs_gate,
         };
         let remembered = self.merged.lock().ok().and_then(|known| known.get(&known_as).copied());
         let remembered = remembered.filter(|tree| repo.find_tree(*tree).is_ok());
@@ -147,6 +147,9 @@ impl Mirror {
             Made { steps: &made, base: base.id(), head: head.id(), forks: &forks, author: &spec.author };
         if let Some(refused) = self.guarded(repo, &made, by)? {
             return Ok(refused);
+        }
+        if let Some(Unusable { paths, why }) = self.broken_by(repo, merged, made.steps, spec.needs_gate)? {
+            return Ok(Assembly::BreaksProject { paths, why });
         }
         match by {
             MergedBy::Memory => {

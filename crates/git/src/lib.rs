@@ -33,6 +33,7 @@ mod options;
 mod pack;
 mod pin;
 mod process;
+mod project;
 mod recent;
 mod standing;
 mod stray;
@@ -50,4 +51,5 @@ pub use matrix::{Considered, MAX_ASKED, MAX_MEETINGS, Matrix, MatrixCounters, Me
 pub use mirror::{MergeCounters, Mirror};
 pub use options::{CrossCheck, GitOptions};
 pub use pin::PinAsk;
+pub use project::Unusable;
 pub use worktree::Worktree;

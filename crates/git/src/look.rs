@@ -213,7 +213,11 @@ fn lost(
 
 /// The text of a file that holds rules. One that cannot be read must not pass for one that is not there,
 /// for that would change the rules: it becomes a text that no parser takes and that says why.
-fn text_at(repo: &Repository, tree: &git2::Tree<'_>, path: &str) -> Result<Option<String>, GitError> {
+pub(crate) fn text_at(
+    repo: &Repository,
+    tree: &git2::Tree<'_>,
+    path: &str,
+) -> Result<Option<String>, GitError> {
     let entry = match tree.get_path(std::path::Path::new(path)) {
         Ok(entry) => entry,
         Err(e) if e.code() == ErrorCode::NotFound => return Ok(None),

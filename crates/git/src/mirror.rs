@@ -15,6 +15,7 @@ use crate::guard::Landings;
 use crate::history::History;
 use crate::objects::trust_what_is_here;
 use crate::options::GitOptions;
+use crate::project::OwnersFile;
 use crate::sweep::sweep;
 use crate::worktree::mend_heads;
 
@@ -33,6 +34,7 @@ pub struct Mirror {
     pub(crate) merged: Merged,
     /// Commits and their parents, as far as merges were looked at.
     pub(crate) history: Mutex<History>,
+    pub(crate) owners: OwnersFile,
     /// Two fetches at once would fight for the lock of one ref.
     pub(crate) fetching: Mutex<()>,
     idle: Mutex<Vec<Idle>>,
@@ -115,6 +117,7 @@ impl Mirror {
             landings: Landings::default(),
             merged: Merged::default(),
             history: Mutex::new(History::new()),
+            owners: OwnersFile::default(),
             fetching: Mutex::new(()),
             idle: Mutex::new(vec![Idle(repo)]),
             _alone: alone,

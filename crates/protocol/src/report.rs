@@ -106,6 +106,8 @@ pub struct CandidateSpec {
     pub at: Millis,
     /// The changelog's line, where it is kept.
     pub changelog: Option<ChangelogEdit>,
+    /// The target's own project file says how candidates are tested, so it must have a gate.
+    pub needs_gate: bool,
 }
 
 /// Who worked a merge out.
@@ -152,6 +154,33 @@ pub enum Assembly {
         /// What undoes it, cut at 2 KiB.
         hunk: String,
     },
+    /// It would merge, and nothing could land after it: the project file, or a file that it names, could not be used.
+    BreaksProject {
+        /// The project file, and the one that it names.
+        paths: Vec<String>,
+        /// What is wrong with it.
+        why: String,
+    },
+}
+
+impl Assembly {
+    /// The merge commit and what it contains, where there is a candidate.
+    pub fn candidate(&self) -> Option<(CommitId, TreeId)> {
+        match self {
+            Assembly::Clean { commit, tree, .. } => Some((*commit, *tree)),
+            Assembly::Conflict { .. } | Assembly::TakesBack { .. } | Assembly::BreaksProject { .. } => None,
+        }
+    }
+
+    /// Where it fails to be one.
+    pub fn paths(&self) -> &[String] {
+        match self {
+            Assembly::Clean { .. } => &[],
+            Assembly::Conflict { paths, .. }
+            | Assembly::TakesBack { paths, .. }
+            | Assembly::BreaksProject { paths, .. } => paths,
+        }
+    }
 }
 
 /// One step of assembling a stack.

@@ -6,6 +6,7 @@ use yardmaster_protocol::{
 };
 
 use crate::depend::Need;
+use crate::failure;
 use crate::input::Input;
 use crate::policy::Policy;
 use crate::state::Queue;
@@ -46,6 +47,8 @@ pub struct Found {
     pub conflicts: Vec<(RequestId, Vec<String>)>,
     /// Where it does not merge with the target's tip.
     pub target_conflict: Vec<String>,
+    /// What it would break of the project file, and why that stops the queue.
+    pub breaks_project: Option<(Vec<String>, String)>,
     /// Where it meets others at definitions, itself being [`UNANNOUNCED`]; none: nobody has read it.
     pub meetings: Option<Vec<DefinitionMeeting>>,
 }
@@ -108,11 +111,16 @@ impl Queue {
         }
         let inspected = self.step(now, policy, Input::Inspected(vec![(request, found.inspection.clone())]));
         foreseen.note(request, inspected.entry.facts);
+        let broken = found.breaks_project.as_ref().and_then(|(paths, why)| {
+            let live = self.live.get(&request)?;
+            Some(failure::breaks_project(live, &live.target, self.tip(&live.target)?, paths, why))
+        });
         if let Some(compared) = self.comparison(request, found) {
             let compared = self.step(now, policy, compared);
             foreseen.note(request, compared.entry.facts);
         }
         let request = foreseen.repeats.unwrap_or(request);
+        foreseen.failure = foreseen.failure.or(broken);
         let Some(live) = self.live.get(&request) else { return foreseen };
         foreseen.blockers.clone_from(&live.blockers);
         foreseen.advice = self.advice(request);

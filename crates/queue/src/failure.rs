@@ -158,6 +158,30 @@ pub(crate) fn takes_back(
     }
 }
 
+pub(crate) fn breaks_project(
+    live: &Request,
+    target: &BranchName,
+    tip: CommitId,
+    paths: &[String],
+    why: &str,
+) -> Failure {
+    let branch = &live.announcement.branch;
+    Failure {
+        cause: Cause::Policy,
+        blame: Blame::Own,
+        evidence: Evidence {
+            message: format!("with it nothing could land on `{target}` any more: {why}"),
+            paths: paths.to_vec(),
+            base: Some(tip),
+            ..Evidence::default()
+        },
+        next: vec![
+            format!("# mend {} on {branch}, commit and push", paths.join(" and ")),
+            announce_again(live),
+        ],
+    }
+}
+
 pub(crate) fn gate_red(live: &Request, target: &BranchName, tip: CommitId, verdict: &Verdict) -> Failure {
     let (cause, step, exit_code, log_tail) = match &verdict.outcome {
         RunOutcome::TimedOut { step, log_tail, .. } => {

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 use yardmaster_protocol::{
-    Assembly, BranchName, CommitId, Fact, GateId, Independence, RequestId, RunId, RunOutcome, TreeId,
+    BranchName, CommitId, Fact, GateId, Independence, RequestId, RunId, RunOutcome, TreeId,
 };
 
 use crate::state::{Custody, Queue, Target, Verdict};
@@ -125,8 +125,10 @@ impl Target {
         for request in place.behind.iter().chain([&place.request]) {
             match self.assemblies.get(&(base, *request)) {
                 None => return true,
-                Some(Assembly::Clean { commit, .. }) => base = *commit,
-                Some(Assembly::Conflict { .. } | Assembly::TakesBack { .. }) => return false,
+                Some(assembly) => match assembly.candidate() {
+                    Some((commit, _)) => base = commit,
+                    None => return false,
+                },
             }
         }
         false

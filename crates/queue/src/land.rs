@@ -171,12 +171,8 @@ impl Target {
     }
 
     fn made_anew(&self, base: CommitId, place: &Place) -> Option<Made> {
-        match self.assemblies.get(&(base, place.request))? {
-            Assembly::Clean { commit, tree, .. } => {
-                Some(Made { request: place.request, commit: *commit, tree: *tree })
-            }
-            Assembly::Conflict { .. } | Assembly::TakesBack { .. } => None,
-        }
+        let (commit, tree) = self.assemblies.get(&(base, place.request))?.candidate()?;
+        Some(Made { request: place.request, commit, tree })
     }
 
     /// What is to be merged anew above the merge commit of a batch while that is being pushed, and on what: so that
@@ -187,8 +183,9 @@ impl Target {
         let stays = |p: &&Place| p.carries() && !self.is_landing(p.request);
         for place in walk.places.iter().filter(stays) {
             match self.assemblies.get(&(top, place.request)) {
-                Some(Assembly::Clean { commit, .. }) if missing.is_empty() => top = *commit,
-                Some(Assembly::Conflict { .. } | Assembly::TakesBack { .. }) if missing.is_empty() => {}
+                Some(known) if missing.is_empty() => {
+                    top = known.candidate().map_or(top, |(commit, _)| commit);
+                }
                 _ => missing.push(place.request),
             }
         }

@@ -4,7 +4,7 @@ use yardmaster_protocol::{
     RequestId, Rollup,
 };
 
-use crate::policy::Policy;
+use crate::policy::{GateRule, Policy};
 use crate::state::{Queue, Request};
 use crate::walk::{Standing, Walk};
 
@@ -228,6 +228,7 @@ pub(crate) fn candidate(id: RequestId, request: &Request, policy: &Policy) -> Op
         author: a.agent.to_string(),
         at: request.published,
         changelog,
+        needs_gate: policy.gate == GateRule::FromTarget,
     })
 }
 

@@ -156,6 +156,9 @@ impl Act<'_> {
                         Assembly::TakesBack { of, label, paths, hunk } => {
                             failure::takes_back(live, name, walk.tip, *of, label, (paths, hunk))
                         }
+                        Assembly::BreaksProject { paths, why } => {
+                            failure::breaks_project(live, name, walk.tip, paths, why)
+                        }
                     }
                 }
                 Standing::Red { tree } if place.is_settled() => {
@@ -228,13 +231,8 @@ impl Act<'_> {
         let is_member = |l: &&Landing| l.is_member(request);
         let rollup = landing.filter(is_member).map(|l| l.to);
         let tested = landing.map(|l| l.tree);
-        let tree = match assembled {
-            Some(Assembly::Clean { tree, .. }) => Some(*tree),
-            Some(Assembly::Conflict { .. } | Assembly::TakesBack { .. }) | None => {
-                target.landing.as_ref().map(|l| l.tree).or(target.tree)
-            }
-        };
-        let Some(tree) = tree else { return };
+        let made = assembled.and_then(Assembly::candidate).map(|(_, tree)| tree);
+        let Some(tree) = made.or(tested).or(target.tree) else { return };
         let gate = self.evidence(
             name,
             request,

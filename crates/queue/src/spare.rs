@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use yardmaster_protocol::{Assembly, BranchName, CommitId, RequestId, TreeId};
+use yardmaster_protocol::{BranchName, CommitId, RequestId, TreeId};
 
 use crate::policy::Policy;
 use crate::state::{Queue, Target};
@@ -165,9 +165,8 @@ impl Target {
             match self.assemblies.get(&(base, *id)) {
                 _ if !to_merge.is_empty() => to_merge.push(*id),
                 None => to_merge.push(*id),
-                Some(Assembly::Clean { commit, tree, .. }) if id == request => made = Some((*commit, *tree)),
-                Some(Assembly::Clean { commit, .. }) => base = *commit,
-                Some(Assembly::Conflict { .. } | Assembly::TakesBack { .. }) => return None,
+                Some(assembly) if id == request => made = Some(assembly.candidate()?),
+                Some(assembly) => base = assembly.candidate()?.0,
             }
         }
         behind.extend(beneath);

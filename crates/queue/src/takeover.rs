@@ -46,9 +46,8 @@ impl Queue {
     pub(crate) fn candidates_lost(&mut self, commits: &[CommitId]) {
         let is_lost = |commit: &CommitId| commits.contains(commit);
         for target in self.targets.values_mut() {
-            target.assemblies.retain(|(base, _), assembly| match assembly {
-                Assembly::Clean { commit, .. } => !is_lost(commit) && !is_lost(base),
-                Assembly::Conflict { .. } | Assembly::TakesBack { .. } => !is_lost(base),
+            target.assemblies.retain(|(base, _), assembly| {
+                !is_lost(base) && assembly.candidate().is_none_or(|(commit, _)| !is_lost(&commit))
             });
             target.runs.retain(|_, run| !is_lost(&run.candidate));
         }

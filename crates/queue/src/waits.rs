@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use yardmaster_protocol::{Assembly, Blocker, BlockerKind, BranchName, Fact, RequestId};
+use yardmaster_protocol::{Blocker, BlockerKind, BranchName, Fact, RequestId};
 
 use crate::depend::Need;
 use crate::policy::{Cycles, Policy};
@@ -124,9 +124,8 @@ impl Queue {
 
     fn conflict_blockers(&self, name: &BranchName, place: &Place) -> Vec<Blocker> {
         let assembly = self.targets.get(name).and_then(|t| t.assemblies.get(&(place.base, place.request)));
-        let Some(Assembly::Conflict { paths, .. } | Assembly::TakesBack { paths, .. }) = assembly else {
-            return Vec::new();
-        };
+        let Some(failed) = assembly.filter(|made| made.candidate().is_none()) else { return Vec::new() };
+        let paths = failed.paths();
         let touches = |r: &&RequestId| {
             self.live
                 .get(r)

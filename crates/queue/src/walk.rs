@@ -274,11 +274,10 @@ impl Climb<'_> {
 
     /// What is known of a candidate.
     fn of_candidate(&self, base: CommitId, request: RequestId) -> Standing {
-        let (commit, tree) = match self.target.assemblies.get(&(base, request)) {
-            None => return Standing::Unassembled,
-            Some(Assembly::Conflict { .. } | Assembly::TakesBack { .. }) => return Standing::Conflict,
-            Some(Assembly::Clean { commit, tree, .. }) => (*commit, *tree),
+        let Some(assembly) = self.target.assemblies.get(&(base, request)) else {
+            return Standing::Unassembled;
         };
+        let Some((commit, tree)) = assembly.candidate() else { return Standing::Conflict };
         // What brings nothing onto something else is as green as that is.
         if self.gate.steps.is_empty() || (commit == base && self.walk.tip == base) {
             return Standing::Green { commit, tree };

@@ -22,7 +22,7 @@ fn show(mirror: &Mirror, commit: CommitId, path: &str) -> String {
 fn clean(assembled: &Assembled) -> (CommitId, MergedBy) {
     match &assembled.assembly {
         Assembly::Clean { commit, by, .. } => (*commit, *by),
-        Assembly::Conflict { .. } | Assembly::TakesBack { .. } => panic!("{assembled:?}"),
+        _ => panic!("{assembled:?}"),
     }
 }
 

@@ -10,6 +10,7 @@ mod land;
 mod look;
 mod matrix;
 mod pin;
+mod project;
 mod random_merges;
 mod remote;
 mod worktree;

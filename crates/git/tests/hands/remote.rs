@@ -134,5 +134,6 @@ pub(crate) fn spec(request: u64, head: CommitId) -> CandidateSpec {
         author: "roy".to_owned(),
         at: Millis(1_767_225_600_000),
         changelog: None,
+        needs_gate: false,
     }
 }

@@ -3,8 +3,8 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use yardmaster_protocol::{
-    Assembly, BlockerKind, BranchName, Change, ChangeSize, CommitId, Counterfactual, Inspection, IntakeSeq,
-    Link, LinkKind, ObjectId, Priority, RequestId, TreeId, announce_subject,
+    BlockerKind, BranchName, Change, ChangeSize, CommitId, Counterfactual, Inspection, IntakeSeq, Link,
+    LinkKind, ObjectId, Priority, RequestId, TreeId, announce_subject,
 };
 
 use super::chain::Reading;
@@ -99,10 +99,7 @@ impl Queue {
         copy.forget_index_of_ended();
         kept.iter().for_each(|id| copy.index_ended(*id));
         for target in copy.targets.values_mut() {
-            let made = target.assemblies.values().filter_map(|a| match a {
-                Assembly::Clean { tree, .. } => Some(*tree),
-                Assembly::Conflict { .. } | Assembly::TakesBack { .. } => None,
-            });
+            let made = target.assemblies.values().filter_map(|a| a.candidate().map(|(_, tree)| tree));
             let trees: BTreeSet<TreeId> = made.chain(target.tree).collect();
             target.verdicts.retain(|(tree, _), _| trees.contains(tree));
         }

@@ -6,8 +6,7 @@ use yardmaster_queue::{Foreseen, Found, Policy, Queue};
 
 use crate::support::{announce, commit, pin, policy, queue};
 
-fn foresee(queue: &Queue, policy: &Policy, asked: &Value, conflicts: &[u64]) -> Foreseen {
-    let asked: CheckRequest = serde_json::from_value(asked.clone()).unwrap();
+fn found(conflicts: &[u64]) -> Found {
     let inspection = Inspection::Pinned {
         head: commit(200),
         merge_base: commit(1),
@@ -16,9 +15,13 @@ fn foresee(queue: &Queue, policy: &Policy, asked: &Value, conflicts: &[u64]) -> 
         contained: false,
     };
     let conflicts = conflicts.iter().map(|n| (RequestId(*n), vec!["a".to_owned()])).collect();
-    let found = Found { inspection, conflicts, target_conflict: Vec::new(), meetings: None };
+    Found { inspection, conflicts, target_conflict: Vec::new(), breaks_project: None, meetings: None }
+}
+
+fn foresee(queue: &Queue, policy: &Policy, asked: &Value, conflicts: &[u64]) -> Foreseen {
+    let asked: CheckRequest = serde_json::from_value(asked.clone()).unwrap();
     let agent = AgentName::new("ann").unwrap();
-    queue.clone().foresee(Millis(50), policy, &agent, &asked, found)
+    queue.clone().foresee(Millis(50), policy, &agent, &asked, found(conflicts))
 }
 
 /// Five requests, of which two stand in the stack.
@@ -49,6 +52,22 @@ fn it_is_what_the_announcement_then_leads_to() {
     announce(&mut queue, &policy, 6, &json!({"branch": "ann/1", "priority": 1}));
     pin(&mut queue, &policy, 6, &["a"]);
     assert_eq!(queue.request(RequestId(6), Millis(60), &policy).unwrap().row.position, Some(3));
+}
+
+#[test]
+fn what_would_stop_the_queue_is_foreseen() {
+    let policy = policy();
+    let queue = five(&policy);
+    let asked: CheckRequest = serde_json::from_value(json!({"branch": "ann/1"})).unwrap();
+    let broken = (vec![".yardmaster.toml".to_owned()], "it would have no `[gate]`".to_owned());
+    let found = Found { breaks_project: Some(broken), ..found(&[]) };
+    let foreseen = queue.foresee(Millis(50), &policy, &AgentName::new("ann").unwrap(), &asked, found);
+    let failure = foreseen.failure.expect("it would fail");
+    assert_eq!(
+        (failure.evidence.message.as_str(), failure.evidence.paths.len()),
+        ("with it nothing could land on `main` any more: it would have no `[gate]`", 1)
+    );
+    assert_eq!(failure.next[0], "# mend .yardmaster.toml on ann/1, commit and push");
 }
 
 #[test]

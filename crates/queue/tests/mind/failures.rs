@@ -59,6 +59,21 @@ fn what_takes_landed_work_back_is_shown_the_hunk() {
 }
 
 #[test]
+fn what_would_stop_the_queue_is_told_why_and_tested_by_nobody() {
+    let policy = policy();
+    let mut queue = queue(&policy);
+    announce(&mut queue, &policy, 1, &json!({}));
+    pin(&mut queue, &policy, 1, &[".yardmaster.toml"]);
+    let why = "`.yardmaster.toml` would have no `[gate]`".to_owned();
+    let broken = Assembly::BreaksProject { paths: vec![".yardmaster.toml".to_owned()], why };
+    let step = assemble(&mut queue, &policy, broken);
+    let message = "with it nothing could land on `main` any more: `.yardmaster.toml` would have no `[gate]`";
+    assert_eq!(failed(&step), one(1, message, "base paths"));
+    let tested: Vec<_> = runs(&queue, &policy).into_iter().filter_map(|(request, _)| request).collect();
+    assert_eq!(tested, []);
+}
+
+#[test]
 fn a_mirror_that_lacks_something_loses_that_and_nothing_else() {
     let policy = policy();
     let mut queue = merged(&policy, 50);
