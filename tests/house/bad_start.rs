@@ -101,8 +101,11 @@ async fn nobody_at_the_address_of_nats() {
     // A port that was free a moment ago.
     let port =
         std::net::TcpListener::bind("127.0.0.1:0").and_then(|l| l.local_addr()).expect("a port").port();
-    let url = format!("nats://127.0.0.1:{port}");
-    insta::assert_snapshot!(told(&house, &["--nats-url", &url], &[]).await);
+    let mut texts = Vec::new();
+    for url in [&format!("nats://127.0.0.1:{port}"), "http://ann:secret@example.com"] {
+        texts.push(told(&house, &["--nats-url", url], &[]).await);
+    }
+    insta::assert_snapshot!(texts.join("\n"));
 }
 
 #[tokio::test(flavor = "multi_thread")]

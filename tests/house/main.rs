@@ -46,5 +46,6 @@ mod teller;
 mod timed_out;
 mod two_checks;
 mod two_daemons;
+mod waiting;
 mod watchdog;
 mod wire;

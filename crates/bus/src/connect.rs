@@ -46,7 +46,8 @@ pub(crate) async fn connect(
             ConnectErrorKind::Authentication | ConnectErrorKind::AuthorizationViolation => {
                 return Err(BusError::Denied { url, why });
             }
-            ConnectErrorKind::ServerParse | ConnectErrorKind::Tls => {
+            ConnectErrorKind::ServerParse => return Err(BusError::BadAddress { url, why }),
+            ConnectErrorKind::Tls => {
                 return Err(BusError::Unreachable { url, why });
             }
             ConnectErrorKind::Dns

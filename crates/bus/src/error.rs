@@ -9,6 +9,14 @@ pub enum BusError {
         /// What went wrong.
         why: String,
     },
+    /// The address is none.
+    #[error("use `{url}` as the address of NATS: {why}; give one such as nats://HOST:4222")]
+    BadAddress {
+        /// What was given, without secrets.
+        url: String,
+        /// What is wrong with it.
+        why: String,
+    },
     /// The server does not accept the credentials, or they cannot be read.
     #[error("be let in by NATS at {url}: {why}; check nats.credentials, or user and password")]
     Denied {

@@ -159,7 +159,9 @@ fn of_bus(error: &BusError) -> (&'static str, Exit) {
         | BusError::StreamCannotServe { .. }
         | BusError::ConsumerCannotServe { .. } => ("nats_cannot_serve", Exit::UNREACHABLE),
         BusError::Denied { .. } => ("not_authorised", Exit::NOT_AUTHORISED),
-        BusError::BadName { .. } | BusError::TooLarge { .. } => ("usage", Exit::USAGE),
+        BusError::BadName { .. } | BusError::BadAddress { .. } | BusError::TooLarge { .. } => {
+            ("usage", Exit::USAGE)
+        }
         BusError::OtherWire { .. } => ("refused", Exit::REFUSED),
     }
 }

@@ -9,8 +9,10 @@ use crate::exit::Exit;
 use crate::screen::{Line, Live, Out, style};
 use crate::words;
 
-/// Events tell everything; this is for a daemon that was replaced while nobody looked.
-const ASK_AGAIN: Duration = Duration::from_secs(10);
+/// Events tell everything; this is for a daemon that was replaced while nobody looked, or is gone.
+const ASK_AGAIN: Duration = Duration::from_secs(5);
+/// Who takes over needs a moment; after so many questions without an answer it is told.
+const PATIENCE: u32 = 2;
 const FRAME: Duration = Duration::from_millis(100);
 const SPINNER: [&str; 8] = ["⣾", "⣽", "⣻", "⢿", "⡿", "⣟", "⣯", "⣷"];
 
@@ -43,25 +45,26 @@ pub(crate) async fn to_the_end(
                 view = client.request_status(&id.to_string()).await.unwrap_or_else(|_| guess(view, &event));
             }
             _ = ask.tick() => {
-                if let Ok(now) = client.request_status(&id.to_string()).await {
-                    view = now;
-                }
+                let answer = client.request_status(&id.to_string()).await;
+                progress.answered(answer.is_ok(), id);
+                view = answer.unwrap_or(view);
             }
             _ = frame.tick(), if progress.is_live() => progress.draw(&view, started.elapsed()),
             () = sleep_until(deadline.unwrap_or_else(tokio::time::Instant::now)), if deadline.is_some() => {
-                return Err(too_late(&view, longest.unwrap_or_default()));
+                return Err(too_late(&view, longest.unwrap_or_default(), progress.silence.is_long()));
             }
         }
     }
     Ok(view)
 }
 
-fn too_late(view: &RequestView, longest: Duration) -> CliError {
+fn too_late(view: &RequestView, longest: Duration, silent: bool) -> CliError {
     let row = &view.row;
     let place = row.position.map(|p| format!(" at {p}")).unwrap_or_default();
+    let silent = if silent { format!(", and {NOBODY}") } else { String::new() };
     let longest = words::duration(u64::try_from(longest.as_millis()).unwrap_or(u64::MAX));
     CliError::TimedOut {
-        message: format!("{} has not ended after {longest}: it is {}{place}", row.request, row.state),
+        message: format!("{} has not ended after {longest}: it is {}{place}{silent}", row.request, row.state),
         next: vec![format!("yardmaster wait {}", row.request), format!("yardmaster status {}", row.request)],
     }
 }
@@ -96,6 +99,36 @@ struct Progress {
     live: Option<Live>,
     out: Out,
     frame: usize,
+    silence: Silence,
+}
+
+/// Whether anybody serves the queue.
+pub(crate) struct Silence {
+    /// Questions without an answer, up to now,
+    missed: u32,
+    /// and so many are no news: a daemon that is being replaced needs a moment.
+    patience: u32,
+}
+
+/// That nobody does, in words.
+pub(crate) const NOBODY: &str = "no daemon answers";
+
+impl Silence {
+    pub(crate) fn after(patience: u32) -> Silence {
+        Silence { missed: 0, patience }
+    }
+
+    /// A question was answered, or not. Whether that is news.
+    pub(crate) fn heard(&mut self, answered: bool) -> bool {
+        let was = self.is_long();
+        self.missed = if answered { 0 } else { self.missed.saturating_add(1) };
+        was != self.is_long()
+    }
+
+    /// Whether it has lasted too long for a daemon that is being replaced.
+    pub(crate) fn is_long(&self) -> bool {
+        self.missed >= self.patience
+    }
 }
 
 impl Progress {
@@ -105,11 +138,24 @@ impl Progress {
             let row = &view.row;
             out.progress(&now(row.request, row).add(style::DIM, format!(" · {}", row.branch)));
         }
-        Progress { live, out, frame: 0 }
+        Progress { live, out, frame: 0, silence: Silence::after(PATIENCE) }
     }
 
     fn is_live(&self) -> bool {
         self.live.is_some()
+    }
+
+    fn answered(&mut self, answered: bool, id: RequestId) {
+        if !self.silence.heard(answered) || self.live.is_some() {
+            return;
+        }
+        self.out.progress(&match self.silence.is_long() {
+            true => Line::styled(
+                style::YELLOW,
+                format!("{NOBODY}: {id} is kept, and goes on when one serves again"),
+            ),
+            false => Line::styled(style::DIM, "a daemon answers again"),
+        });
     }
 
     fn tell(&mut self, event: &Event) {
@@ -124,7 +170,9 @@ impl Progress {
         self.frame += 1;
         let waited = words::duration(u64::try_from(waited.as_millis()).unwrap_or(u64::MAX));
         let line = Line::styled(style::CYAN, format!("{symbol} ")).join(now(view.row.request, &view.row));
-        live.draw(vec![line.add(style::DIM, format!(" · {waited}"))]);
+        let line = line.add(style::DIM, format!(" · {waited}"));
+        let silent = self.silence.is_long().then(|| format!(" · {NOBODY}; it goes on when one serves again"));
+        live.draw(vec![line.add(style::YELLOW, silent.unwrap_or_default())]);
     }
 }
 

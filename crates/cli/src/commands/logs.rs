@@ -3,15 +3,20 @@ use std::time::Duration;
 
 use serde_json::json;
 use yardmaster_bus::Client;
-use yardmaster_protocol::{LogReply, LogRequest};
+use yardmaster_protocol::{LogReply, LogRequest, ServiceErrorCode};
 
 use crate::connection::Connection;
 use crate::error::CliError;
 use crate::exit::Exit;
-use crate::screen::{Out, harmless};
+use crate::follow::{NOBODY, Silence};
+use crate::screen::{Line, Out, harmless, style};
 
 /// Between two looks at a log that grows; the log itself is no event.
 const LOOK_AGAIN: Duration = Duration::from_millis(300);
+/// Between two questions whether there is a run, or a daemon.
+const ASK_AGAIN: Duration = Duration::from_secs(1);
+/// Who takes over from another daemon needs a moment.
+const PATIENCE: u32 = 6;
 /// A log is cut by the runner long before.
 const MOST_BYTES: usize = 64 << 20;
 
@@ -29,10 +34,11 @@ pub(crate) struct Args {
 
 pub(crate) async fn run(args: Args, out: Out) -> Result<Exit, CliError> {
     let client = args.connection.open().await?.client();
-    let first = piece(&client, &args.what, 0).await?;
     if args.follow {
+        let first = first_piece(&client, &args.what, out).await?;
         follow(&client, first, out).await?;
     } else {
+        let first = piece(&client, &args.what, 0).await?;
         all(&client, first, out).await?;
     }
     Ok(Exit::DONE)
@@ -40,6 +46,46 @@ pub(crate) async fn run(args: Args, out: Out) -> Result<Exit, CliError> {
 
 async fn piece(client: &Client, what: &str, offset: u64) -> Result<LogReply, CliError> {
     Ok(client.logs(&LogRequest { what: what.to_owned(), offset }).await?)
+}
+
+/// Waits for the first run of a request that has had none.
+async fn first_piece(client: &Client, what: &str, out: Out) -> Result<LogReply, CliError> {
+    let mut told = false;
+    loop {
+        let missing = match piece(client, what, 0).await {
+            Err(CliError::Service(why)) if why.code == ServiceErrorCode::NotFound => why,
+            answer => return answer,
+        };
+        let Ok(view) = client.request_status(what).await else { return Err(missing.into()) };
+        if Exit::of_request(&view).is_some() {
+            return Err(missing.into());
+        }
+        if !told {
+            let text =
+                format!("{} is {}: its log begins with its first run", view.row.request, view.row.state);
+            out.progress(&Line::styled(style::DIM, text));
+            told = true;
+        }
+        tokio::time::sleep(ASK_AGAIN).await;
+    }
+}
+
+/// The next piece, as soon as a daemon answers.
+async fn next_piece(client: &Client, last: &LogReply, out: Out) -> Result<LogReply, CliError> {
+    let mut silence = Silence::after(PATIENCE);
+    loop {
+        let answer = piece(client, last.run.as_str(), last.next).await;
+        let silent =
+            matches!(&answer, Err(CliError::Service(why)) if why.code == ServiceErrorCode::Unreachable);
+        if silence.heard(!silent) && silent {
+            let text = format!("{NOBODY}; the log goes on when one serves again");
+            out.progress(&Line::styled(style::YELLOW, text));
+        }
+        if !silent {
+            return answer;
+        }
+        tokio::time::sleep(ASK_AGAIN).await;
+    }
 }
 
 /// What is there now.
@@ -78,7 +124,7 @@ async fn follow(client: &Client, mut next: LogReply, out: Out) -> Result<(), Cli
         if !is_new {
             tokio::time::sleep(LOOK_AGAIN).await;
         }
-        next = piece(client, next.run.as_str(), next.next).await?;
+        next = next_piece(client, &next, out).await?;
     }
 }
 

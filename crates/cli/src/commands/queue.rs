@@ -8,10 +8,13 @@ use crate::commands::status;
 use crate::connection::Connection;
 use crate::error::CliError;
 use crate::exit::Exit;
+use crate::follow::{NOBODY, Silence};
 use crate::screen::{self, Column, Line, Live, Out, Table, style};
 use crate::words;
 
 const REDRAW: Duration = Duration::from_secs(1);
+/// In pictures: who takes over from another daemon needs a moment.
+const PATIENCE: u32 = 6;
 const ENDED_SHOWN: usize = 5;
 
 #[derive(Debug, clap::Args)]
@@ -46,6 +49,7 @@ async fn watch(client: &Client, out: Out) -> Result<Exit, CliError> {
         None if out.json => out.object(&last)?,
         None => out.lines(told(&last, screen::width()))?,
     }
+    let mut silence = Silence::after(PATIENCE);
     let mut tick = interval(REDRAW);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
@@ -59,7 +63,20 @@ async fn watch(client: &Client, out: Out) -> Result<Exit, CliError> {
             _ = tick.tick() => {}
         }
         // The daemon may be away for a moment: the last picture stays.
-        let Ok(queue) = client.queue().await else { continue };
+        let answer = client.queue().await;
+        let is_news = silence.heard(answer.is_ok());
+        if is_news && live.is_none() && !out.json {
+            let back = Line::styled(style::DIM, "a daemon answers again");
+            out.line(if silence.is_long() { gone() } else { back })?;
+        }
+        let Ok(queue) = answer else {
+            if let Some(live) = live.as_mut().filter(|_| is_news) {
+                let mut lines = told(&last, screen::width());
+                lines.extend([Line::new(), gone()]);
+                live.draw(lines);
+            }
+            continue;
+        };
         if let Some(live) = &mut live {
             live.draw(told(&queue, screen::width()));
         } else if out.json && without_times(queue.clone()) != without_times(last) {
@@ -67,6 +84,11 @@ async fn watch(client: &Client, out: Out) -> Result<Exit, CliError> {
         }
         last = queue;
     }
+}
+
+fn gone() -> Line {
+    let text = format!("  {NOBODY}: what is above is from before, and all of it is kept");
+    Line::styled(style::YELLOW, text)
 }
 
 fn without_times(mut queue: QueueReply) -> QueueReply {
