@@ -72,7 +72,7 @@ fn what_would_land_is_known_on_a_plain_repository() {
     assert_eq!(code, 0, "{text}");
     assert!(text.contains("3 of 3 would land"), "{text}");
     let (code, text) = rehearse(remote.path(), &["nobody/*"]);
-    assert_eq!(code, 2, "{text}");
+    assert_eq!(code, 3, "{text}");
     assert!(text.contains("no branch `nobody/*`"), "{text}");
     assert_eq!(listed(remote.path()), before, "something was written to the repository");
 }

@@ -78,6 +78,16 @@ impl CliError {
         matches!(self, CliError::Output(e) if e.kind() == std::io::ErrorKind::BrokenPipe)
     }
 
+    /// What was named is not there.
+    pub(crate) fn not_found(message: String) -> CliError {
+        CliError::Service(ErrorBody {
+            code: ServiceErrorCode::NotFound,
+            message,
+            retryable: false,
+            next: Vec::new(),
+        })
+    }
+
     pub(crate) fn exit(&self) -> Exit {
         match self {
             CliError::Service(body) => Exit(body.code.exit_code()),

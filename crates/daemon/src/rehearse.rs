@@ -37,6 +37,9 @@ pub enum RehearseError {
     /// What was named does not exist.
     #[error("there is no branch `{0}`: name local branches, or globs such as 'roy/*'")]
     NoBranch(String),
+    /// Nor does what they would land on.
+    #[error("there is no branch `{0}` to land on: name the target with --target")]
+    NoTarget(BranchName),
     /// A glob is not one.
     #[error("{0}")]
     BadGlob(String),
@@ -56,7 +59,11 @@ pub enum RehearseError {
 /// When the repository, the target or a branch cannot be used.
 pub fn rehearse(ask: &Rehearse, scratch: &Path) -> Result<Rehearsal, RehearseError> {
     let mirror = Mirror::borrowing(scratch, &ask.repository, GitOptions::default())?;
-    let sighting = mirror.look(&ask.target, None, &[])?;
+    let sighting = mirror.look(&ask.target, None, &[]).map_err(|why| match why {
+        GitError::TargetMissing(target) => RehearseError::NoTarget(target),
+        GitError::RemoteEmpty => RehearseError::NoTarget(ask.target.clone()),
+        why => RehearseError::Git(why),
+    })?;
     let chosen = chosen(&mirror, ask)?;
     let tip = sighting.tip;
     let (policy, settings_unread) = match Settings::definitions(&ask.repository) {

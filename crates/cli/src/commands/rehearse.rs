@@ -1,6 +1,6 @@
 use std::path::PathBuf;
 
-use yardmaster_daemon::Rehearse;
+use yardmaster_daemon::{Rehearse, RehearseError};
 use yardmaster_protocol::{
     BranchName, DefinitionsPolicy, Rehearsal, Rehearsed, RehearsedOutcome as Outcome, RehearsedPair,
 };
@@ -35,7 +35,15 @@ pub(crate) async fn run(args: Args, out: Out) -> Result<Exit, CliError> {
     let ask = Rehearse { repository: args.repo, target: args.target, branches: args.branches };
     let rehearsed = tokio::task::spawn_blocking(move || {
         let scratch = tempfile::tempdir().map_err(|why| CliError::Unexpected(why.to_string()))?;
-        yardmaster_daemon::rehearse(&ask, scratch.path()).map_err(|why| CliError::Usage(why.to_string()))
+        yardmaster_daemon::rehearse(&ask, scratch.path()).map_err(|why| {
+            let message = why.to_string();
+            match why {
+                RehearseError::NoBranch(_) | RehearseError::NoTarget(_) => CliError::not_found(message),
+                RehearseError::Git(_) | RehearseError::BadGlob(_) | RehearseError::TooMany { .. } => {
+                    CliError::Usage(message)
+                }
+            }
+        })
     });
     let rehearsal = rehearsed.await.map_err(|why| CliError::Unexpected(why.to_string()))??;
     if out.json {
