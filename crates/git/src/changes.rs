@@ -13,7 +13,7 @@ pub const MAX_FILES: usize = 1_000;
 const MAX_LISTED_BYTES: usize = 256 * 1024;
 /// Beyond so many files, lines are counted without looking for renames.
 const MAX_RENAME_FILES: usize = 1_000;
-/// Beyond so many files, lines are not counted at all.
+/// Beyond so many files, lines are not counted: each is taken for one, so that the largest change is not the smallest.
 const MAX_COUNTED_FILES: usize = 20_000;
 /// Larger files count as binary: no lines.
 const MAX_COUNTED_BYTES: i64 = 1024 * 1024;
@@ -99,7 +99,7 @@ pub(crate) fn listed(paths: impl IntoIterator<Item = String>, most: usize, most_
 
 fn lines(diff: &mut Diff<'_>, files: usize) -> Result<u64, GitError> {
     if files > MAX_COUNTED_FILES {
-        return Ok(0);
+        return Ok(files as u64);
     }
     if files <= MAX_RENAME_FILES {
         diff.find_similar(Some(DiffFindOptions::new().renames(true)))?;

@@ -133,6 +133,29 @@ fn a_rename_lists_both_names_and_counts_as_git_counts() {
     assert_eq!((size.lines, size.files), (2, 2));
 }
 
+/// By its size it stands behind smaller ones of its class, and is no small one because nobody counted.
+#[test]
+fn a_change_of_too_many_files_to_be_counted_is_not_small() {
+    use std::fmt::Write as _;
+    let world = World::new();
+    let mut text =
+        "commit refs/heads/roy/1\ncommitter Roy <roy@example.com> 1767225600 +0000\ndata 0\n".to_owned();
+    write!(text, "from {}\n", world.head()).expect("a string");
+    for n in 0..20_001 {
+        write!(text, "M 100644 inline wide/{n}\ndata 2\nx\n").expect("a string");
+    }
+    let stream = world.dir.path().join("stream");
+    std::fs::write(&stream, text).expect("a file");
+    let import = format!("!git fast-import --quiet < '{}'", stream.display());
+    world.git(&["-c", &format!("alias.take={import}"), "take"]);
+    world.git(&["push", "-q", "origin", "roy/1"]);
+    let mirror = world.mirror();
+    let tip = mirror.look(&main(), None, &[]).expect("a sighting").tip;
+    let answers = mirror.pin(&[ask(1, "roy/1", None)], tip).expect("the remote answers");
+    let Inspection::Pinned { size, .. } = &answers[0].1 else { panic!("{answers:?}") };
+    assert_eq!((size.lines, size.files), (20_001, 20_001));
+}
+
 #[test]
 fn unrelated_history_and_contained_heads_are_told() {
     let world = World::new();
