@@ -1,6 +1,6 @@
 //! How things are said to people: durations, states, events.
 
-use yardmaster_protocol::{Cause, Event, EventBody, Pressure, RequestId, RequestRow};
+use yardmaster_protocol::{Cause, ChangeSize, Event, EventBody, Pressure, RequestId, RequestRow};
 
 use crate::screen::{Line, style};
 
@@ -14,6 +14,12 @@ pub(crate) fn duration(ms: u64) -> String {
         3_600..86_400 => format!("{}h {:02}m", s / 3_600, s % 3_600 / 60),
         _ => format!("{}d {}h", s / 86_400, s % 86_400 / 3_600),
     }
+}
+
+/// `1 file, 20 lines`.
+pub(crate) fn size(size: &ChangeSize) -> String {
+    let some = |n: u64, what: &str| format!("{n} {what}{}", if n == 1 { "" } else { "s" });
+    format!("{}, {}", some(size.files.into(), "file"), some(size.lines, "line"))
 }
 
 /// `● testing`, in the state's colour.

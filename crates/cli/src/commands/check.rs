@@ -7,6 +7,7 @@ use crate::connection::Connection;
 use crate::error::CliError;
 use crate::exit::Exit;
 use crate::screen::{self, Line, Out, style, wrap};
+use crate::words;
 
 /// Others that are listed of each kind.
 const SHOWN: usize = 10;
@@ -109,7 +110,7 @@ fn headline(reply: &CheckReply) -> Line {
         .add(style::BOLD, reply.branch.to_string())
         .add(colour, format!(" {word}"))
         .text(format!(" · at {} on `{}` at {}", reply.head.short(), reply.target, reply.tip.short()))
-        .add(style::DIM, format!(" · {} files, {} lines", reply.size.files, reply.size.lines))
+        .add(style::DIM, format!(" · {}", words::size(&reply.size)))
 }
 
 fn standing(reply: &CheckReply) -> Vec<Line> {
