@@ -50,5 +50,6 @@ impl Queue {
             self.index.told.insert(*request);
         }
         self.index_mark(*request);
+        self.regroup(*request);
     }
 }

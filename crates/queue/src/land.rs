@@ -145,10 +145,16 @@ impl Queue {
             return landing(walk.tip, &chain(target, walk));
         }
         let line = Self::line(target, walk);
-        if policy.guarantee == Guarantee::EveryPush && !target.one_at_a_time {
+        if policy.guarantee == Guarantee::EveryPush {
+            // No merge commit is made for those that land together.
             let green = |(p, _): &(&Place, Made)| p.ends_unit && matches!(p.standing, Standing::Green { .. });
-            let top = line.places.iter().rposition(green)?;
-            return landing(walk.tip, line.places.get(..=top)?);
+            let top = if target.one_at_a_time {
+                let first = line.places.iter().position(|(p, _)| p.ends_unit);
+                first.filter(|i| line.places.get(*i).is_some_and(green))
+            } else {
+                line.places.iter().rposition(green)
+            };
+            return landing(walk.tip, line.places.get(..=top?)?);
         }
         let single = if target.one_at_a_time { line.single.min(1) } else { line.single };
         let alone = line.places.get(..single)?;

@@ -1,6 +1,6 @@
 //! Requests that depend on each other in a circle and land as one unit, or not at all.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use yardmaster_protocol::{BranchName, RequestId};
 
@@ -37,6 +37,36 @@ impl Queue {
             needed.iter().copied().filter(|other| self.all_needs(*other).contains(&id)).collect();
         unit.insert(id);
         unit
+    }
+
+    /// `changed` needs others now: of its unit only those stay together that still need each other. The others come
+    /// first, so that those stand next to each other.
+    pub(crate) fn regroup(&mut self, changed: RequestId) {
+        let unit_in = |id: &RequestId| self.live.get(id).and_then(|r| r.unit);
+        let Some((name, unit)) = self.live.get(&changed).and_then(|r| Some((r.target.clone(), r.unit?)))
+        else {
+            return;
+        };
+        let Some(stack) = self.targets.get(&name).map(|t| t.stack.clone()) else { return };
+        let members: BTreeSet<RequestId> =
+            stack.iter().copied().filter(|id| unit_in(id) == Some(unit)).collect();
+        let regrouped = |id: RequestId| {
+            let together = self.unit_of(id);
+            (together.len() > 1 && together.is_subset(&members)).then(|| together.first().copied()).flatten()
+        };
+        let units: BTreeMap<RequestId, Option<RequestId>> =
+            members.iter().map(|id| (*id, regrouped(*id))).collect();
+        let mut block: Vec<RequestId> = stack.iter().copied().filter(|id| members.contains(id)).collect();
+        block.sort_by_key(|id| units.get(id).copied().flatten());
+        let mut block = block.into_iter();
+        let stack: Vec<RequestId> = stack
+            .into_iter()
+            .map(|id| if members.contains(&id) { block.next().unwrap_or(id) } else { id })
+            .collect();
+        for (id, unit) in units {
+            self.live.entry(id).and_modify(|r| r.unit = unit);
+        }
+        self.target(&name).stack = stack;
     }
 
     fn all_needs(&self, id: RequestId) -> BTreeSet<RequestId> {

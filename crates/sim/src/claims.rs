@@ -129,7 +129,10 @@ impl Ledger {
         // Those of one unit arrive in one push.
         let tree = self.pushed_trees.get(&request);
         let arrives = |name: &String| {
-            let mut others = self.requests.iter().filter(|(id, r)| self.is_named(**id, r, name));
+            let became = name.parse().ok().and_then(|id| self.became(id));
+            let is_meant =
+                |(id, r): &(&RequestId, &Record)| self.is_named(**id, r, name) || became == Some(**id);
+            let mut others = self.requests.iter().filter(is_meant);
             others.any(|(id, _)| self.pushed.contains_key(id) && self.pushed_trees.get(id) == tree)
         };
         let missing = a.depends_on.iter().find(|name| !met(name) && !arrives(name));

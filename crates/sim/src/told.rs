@@ -63,7 +63,9 @@ impl Ledger {
         let in_unit = |r: &RequestId| bundles && needs(r).is_some_and(|needs| !needs.is_empty());
         let came_back = self.reloads > 0 || self.was_red.contains(&asked.target);
         let came_back = |r: &RequestId| came_back || self.was_apart.contains(r) || in_unit(r);
-        let below = asked.behind.iter().find(meets).filter(|r| !came_back(r) && !came_back(&request));
+        // Who is green and being pushed is as good as decided.
+        let below = asked.behind.iter().filter(|r| !self.pushed.contains_key(r)).find(meets);
+        let below = below.filter(|r| !came_back(r) && !came_back(&request));
         Violation::unless(below.is_none(), "who meets at a definition is kept apart", || {
             format!("{request} is tested on top of {below:?}")
         })

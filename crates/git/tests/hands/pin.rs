@@ -140,9 +140,9 @@ fn a_change_of_too_many_files_to_be_counted_is_not_small() {
     let world = World::new();
     let mut text =
         "commit refs/heads/roy/1\ncommitter Roy <roy@example.com> 1767225600 +0000\ndata 0\n".to_owned();
-    write!(text, "from {}\n", world.head()).expect("a string");
+    writeln!(text, "from {}", world.head()).expect("a string");
     for n in 0..20_001 {
-        write!(text, "M 100644 inline wide/{n}\ndata 2\nx\n").expect("a string");
+        writeln!(text, "M 100644 inline wide/{n}\ndata 2\nx").expect("a string");
     }
     let stream = world.dir.path().join("stream");
     std::fs::write(&stream, text).expect("a file");
