@@ -19,10 +19,10 @@ impl Ledger {
     /// Whether a failure is true at this moment, by the truth that the queue cannot see.
     pub(crate) fn just(&self, truth: &Truth, request: RequestId, failure: &Failure) -> Result<(), Violation> {
         let Some(record) = self.requests.get(&request) else { return Ok(()) };
+        let tested = failure.evidence.candidate.map(|c| truth.git.tree(c));
         let holds = match failure.cause {
             Cause::Conflict => self.conflicts_now(truth, record),
             Cause::GateRed | Cause::GateTimeout => {
-                let tested = failure.evidence.candidate.map(|c| truth.git.tree(c));
                 (self.is_red_now(truth, record, tested) || self.is_unit_red(truth, request, tested))
                     && (!self.base_is_red(truth, record)
                         || self.base_is_unknown(truth, record, failure.blame))
@@ -31,7 +31,7 @@ impl Ledger {
             Cause::HeadChanged => failure.evidence.found != record.announcement.commit,
             Cause::PushRefused => self.with_mates(request).any(|r| refused(truth, r)),
             Cause::DependencyFailed => self.a_need_failed(record),
-            Cause::Policy => failure.blame == Blame::Infra && self.runs_were_lost(truth, record),
+            Cause::Policy => failure.blame == Blame::Infra && self.runs_were_lost(truth, request, tested),
         };
         // What is so of a unit is so on top of those of it that are beneath.
         let of_unit = failure.cause == Cause::Conflict && self.units.contains_key(&request);
@@ -122,11 +122,19 @@ impl Ledger {
         })
     }
 
-    fn runs_were_lost(&self, truth: &Truth, record: &Record) -> bool {
-        let Some((tip, head)) = self.tip_and_head(record) else { return false };
+    fn runs_were_lost(&self, truth: &Truth, request: RequestId, tested: Option<TreeId>) -> bool {
+        let often = |times: &u32| *times >= truth.policy.max_lost_runs;
+        // Of a unit what was tested has its mates in it.
+        if self.units.contains_key(&request)
+            && tested.and_then(|tree| self.lost.get(&tree)).is_some_and(often)
+        {
+            return true;
+        }
+        let merged = self.requests.get(&request).and_then(|record| self.tip_and_head(record));
+        let Some((tip, head)) = merged else { return false };
         let Ok(files) = truth.git.merge_files(tip, head) else { return false };
         let lost = self.lost.iter().find(|(tree, _)| *truth.git.files_of(**tree) == files);
-        lost.is_some_and(|(_, times)| *times >= truth.policy.max_lost_runs)
+        lost.is_some_and(|(_, times)| often(times))
     }
 }
 
