@@ -117,6 +117,7 @@ fn standing(reply: &CheckReply) -> Vec<Line> {
     let mut lines = Vec::new();
     let place = match (reply.repeats, reply.contained, reply.position) {
         (Some(id), _, _) => format!("it is {id} already"),
+        _ if reply.failure.is_some() => "would fail at once".to_owned(),
         (None, true, _) => "the target has all of it: nothing to merge".to_owned(),
         (None, false, Some(position)) => format!("would be at {position} in the queue"),
         (None, false, None) => "would not be queued".to_owned(),

@@ -113,7 +113,7 @@ fn why(one: &Rehearsed) -> String {
             format!("conflicts with the target as it is, in {paths}")
         }
         (_, false) => format!("conflicts with what lands before it, in {paths}"),
-        (Some(why), true) => why.clone(),
+        (Some(why), true) => why.lines().next().unwrap_or_default().to_owned(),
         (None, true) => String::new(),
     }
 }

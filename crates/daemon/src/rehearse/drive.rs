@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 use yardmaster_git::{Mirror, PinAsk};
 use yardmaster_protocol::{
-    AgentName, BranchName, CommitId, DefinitionMeeting, EventBody, Fact, Gate, IntakeSeq, LandOutcome,
+    AgentName, BranchName, Cause, CommitId, DefinitionMeeting, EventBody, Fact, Gate, IntakeSeq, LandOutcome,
     Landing, Millis, Movement, Project, RehearsedOutcome as Outcome, RequestId, Sighting, Unread,
 };
 use yardmaster_queue::{Definitions, GateRule, Input, Order, Policy, Queue, Step};
@@ -224,7 +224,9 @@ impl<'a> Drive<'a> {
             }
             EventBody::MergeFailed(failure) => {
                 let evidence = &failure.evidence;
-                end(Outcome::Fails, Some(evidence.message.clone()), evidence.paths.clone())
+                let conflict = failure.cause == Cause::Conflict;
+                let paths = if conflict { evidence.paths.clone() } else { Vec::new() };
+                end(Outcome::Fails, Some(evidence.message.clone()), paths)
             }
             EventBody::MergeBlocked { reason, .. } if !reason.is_empty() => {
                 end(Outcome::Waits, Some(reason.join("; ")), Vec::new())

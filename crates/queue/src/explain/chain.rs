@@ -226,8 +226,7 @@ impl<'a> Reading<'a> {
                 (format!("is on `{name}`: there was nothing to merge"), None)
             }
             Ending::Failed { failure } => {
-                let lines = failure.evidence.message.lines().map(str::trim).filter(|line| !line.is_empty());
-                (format!("has failed: {}", lines.collect::<Vec<_>>().join("; ")), None)
+                (format!("has failed: {}", in_one_line(&failure.evidence.message)), None)
             }
             Ending::Withdrawn { by } => (format!("was withdrawn by {by}"), None),
             Ending::Superseded { by } => (format!("was superseded by {by}"), Some(*by)),
@@ -283,7 +282,26 @@ fn ahead_or(place: &Place, name: &BranchName) -> String {
     if place.is_settled() { format!("`{name}`") } else { ahead_of(place) }
 }
 
+/// Without the excerpts that show where in a file something is wrong: in one line they show nothing.
+fn in_one_line(text: &str) -> String {
+    let is_excerpt =
+        |line: &str| line.trim_start_matches(|c: char| c.is_ascii_digit()).trim_start().starts_with('|');
+    let lines = text.lines().map(str::trim).filter(|line| !line.is_empty() && !is_excerpt(line));
+    lines.collect::<Vec<_>>().join("; ")
+}
+
 fn link(id: RequestId, kind: LinkKind, sentence: String, until: &str) -> Link {
     let until = Some(cut(until, MAX_SENTENCE));
     Link { request: Some(id), kind, sentence, with: None, paths: Vec::new(), run: None, until }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::in_one_line;
+
+    #[test]
+    fn a_message_of_several_lines_is_told_in_one() {
+        let text = "TOML parse error at line 2\n  |\n2 | rnu = \"true\"\n  | ^^^\nunknown field `rnu`\n\n  remote: no ";
+        assert_eq!(in_one_line(text), "TOML parse error at line 2; unknown field `rnu`; remote: no");
+    }
 }
