@@ -112,6 +112,8 @@ pub(crate) struct Silence {
 
 /// That nobody does, in words.
 pub(crate) const NOBODY: &str = "no daemon answers";
+/// That somebody does again.
+pub(crate) const BACK: &str = "a daemon answers again";
 
 impl Silence {
     pub(crate) fn after(patience: u32) -> Silence {
@@ -154,7 +156,7 @@ impl Progress {
                 style::YELLOW,
                 format!("{NOBODY}: {id} is kept, and goes on when one serves again"),
             ),
-            false => Line::styled(style::DIM, "a daemon answers again"),
+            false => Line::styled(style::DIM, BACK),
         });
     }
 

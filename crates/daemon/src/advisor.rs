@@ -80,17 +80,11 @@ impl Advisor {
         let unread = round.iter().flat_map(|round| &round.unread).next();
         let not_read = unread.map(|unread| unread.what.clone().into());
         let meetings = round.map(|round| round.meetings);
-        let files = match &at.inspection {
-            Inspection::Pinned { files, .. } => files.as_slice(),
-            _ => &[],
-        };
-        let needs_gate = policy.gate == GateRule::FromTarget;
-        let broken = self.mirror.breaks_project(at.head, files, needs_gate).map_err(|e| trouble(&e))?;
         let found = Found {
             inspection: at.inspection.clone(),
             conflicts: Vec::new(),
             target_conflict: Vec::new(),
-            breaks_project: broken.map(|Unusable { paths, why }| (paths, why)),
+            breaks_project: self.broken(policy, &at).map_err(|e| trouble(&e))?,
             meetings,
         };
         let foresee = |found| queue.clone().foresee(clock::now(), policy, &agent, asked, found);
@@ -134,6 +128,14 @@ impl Advisor {
             contained: foreseen.contained,
             pressure,
         })
+    }
+
+    /// What it would break of the project file, and why that stops the queue.
+    fn broken(&self, policy: &Policy, at: &Branch) -> Result<Option<(Vec<String>, String)>, GitError> {
+        let Inspection::Pinned { files, .. } = &at.inspection else { return Ok(None) };
+        let needs_gate = policy.gate == GateRule::FromTarget;
+        let broken = self.mirror.breaks_project(at.head, files, needs_gate)?;
+        Ok(broken.map(|Unusable { paths, why }| (paths, why)))
     }
 
     fn find(&self, queue: &Queue, target: &BranchName, asked: &CheckRequest) -> Result<Branch, ErrorBody> {

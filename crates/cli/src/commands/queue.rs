@@ -8,7 +8,7 @@ use crate::commands::status;
 use crate::connection::Connection;
 use crate::error::CliError;
 use crate::exit::Exit;
-use crate::follow::{NOBODY, Silence};
+use crate::follow::{BACK, NOBODY, Silence};
 use crate::screen::{self, Column, Line, Live, Out, Table, style};
 use crate::words;
 
@@ -66,7 +66,7 @@ async fn watch(client: &Client, out: Out) -> Result<Exit, CliError> {
         let answer = client.queue().await;
         let is_news = silence.heard(answer.is_ok());
         if is_news && live.is_none() && !out.json {
-            let back = Line::styled(style::DIM, "a daemon answers again");
+            let back = Line::styled(style::DIM, BACK);
             out.line(if silence.is_long() { gone() } else { back })?;
         }
         let Ok(queue) = answer else {
